@@ -10,13 +10,17 @@ use uuid::Uuid;
 
 use crate::call::ModelRequestId;
 
-/// What separates the parts of the token of a request: the digest of the token of the call, the request, and an
-/// HMAC-SHA256 of the request under the token of the call.
+/// What separates the parts of the token of a request: the digest of the token of the call, the request, an HMAC-SHA256 of the
+/// request under the token of the call, and where several servers share a ledger the tag of the server.
 const SEPARATOR: char = '.';
 
 /// The token of one session of a call: 244 random bits.
 #[derive(Debug, Clone)]
-pub(crate) struct CallToken(SecretString);
+pub(crate) struct CallToken {
+    secret: SecretString,
+    /// What names the server that has the session, where several share a ledger.
+    server_tag: Option<String>,
+}
 
 /// The SHA-256 of the token of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,32 +32,41 @@ pub(crate) struct PresentedToken {
     pub(crate) digest: TokenDigest,
     /// The request and its HMAC, in the token of a request.
     request: Option<(ModelRequestId, [u8; 32])>,
+    /// What names the server in the token of a request.
+    pub(crate) server_tag: Option<String>,
 }
 
 impl CallToken {
     /// Generates a token of 64 letters. It has no digits, so that no part of it looks like a card number.
     pub(crate) fn generate() -> Self {
-        Self([Uuid::new_v4(), Uuid::new_v4()].map(|random| to_letters(random.as_bytes())).concat().into())
+        let secret = [Uuid::new_v4(), Uuid::new_v4()].map(|random| to_letters(random.as_bytes())).concat();
+        Self { secret: secret.into(), server_tag: None }
+    }
+
+    /// Names the server that has the session in the tokens of requests, with a tag of letters.
+    pub(crate) fn at_server(self, tag: String) -> Self {
+        Self { server_tag: Some(tag), ..self }
     }
 
     /// The digest by which the registry finds the call.
     pub(crate) fn digest(&self) -> TokenDigest {
-        TokenDigest::of(self.0.expose_secret().as_bytes())
+        TokenDigest::of(self.secret.expose_secret().as_bytes())
     }
 
     /// The token in clear, for a client of the whole call.
     #[cfg(any(feature = "simulator", test))]
     pub(crate) fn secret(&self) -> SecretString {
-        self.0.clone()
+        self.secret.clone()
     }
 
     /// The token of a request in clear, for the response service that answers the request. It has no digits either.
     pub(crate) fn for_request(&self, request: ModelRequestId) -> SecretString {
-        let parts = [
+        let mut parts = vec![
             to_letters(&self.digest().0),
             to_letters(&request.0.to_be_bytes()),
             to_letters(&self.mac(request).finalize().into_bytes()),
         ];
+        parts.extend(self.server_tag.clone());
         parts.join(&SEPARATOR.to_string()).into()
     }
 
@@ -64,7 +77,7 @@ impl CallToken {
     }
 
     fn mac(&self, request: ModelRequestId) -> Hmac<Sha256> {
-        let mac = Hmac::<Sha256>::new_from_slice(self.0.expose_secret().as_bytes()).expect("any length is a key");
+        let mac = Hmac::<Sha256>::new_from_slice(self.secret.expose_secret().as_bytes()).expect("any length is a key");
         mac.chain_update(request.0.to_be_bytes())
     }
 }
@@ -78,17 +91,23 @@ impl TokenDigest {
 impl PresentedToken {
     /// Reads a token. Any text is one; what has not the form of a request's is taken for that of a call.
     pub(crate) fn parse(token: &[u8]) -> Self {
-        Self::parse_request_token(token).unwrap_or_else(|| Self { digest: TokenDigest::of(token), request: None })
+        Self::parse_request_token(token).unwrap_or_else(|| Self {
+            digest: TokenDigest::of(token),
+            request: None,
+            server_tag: None,
+        })
     }
 
     fn parse_request_token(token: &[u8]) -> Option<Self> {
         let mut parts = std::str::from_utf8(token).ok()?.split(SEPARATOR);
         let (digest, request, mac) = (parts.next()?, parts.next()?, parts.next()?);
+        let server_tag = parts.next().map(str::to_owned);
         if parts.next().is_some() {
             return None;
         }
         let request = ModelRequestId(u64::from_be_bytes(from_letters(request)?));
-        Some(Self { digest: TokenDigest(from_letters(digest)?), request: Some((request, from_letters(mac)?)) })
+        let request = Some((request, from_letters(mac)?));
+        Some(Self { digest: TokenDigest(from_letters(digest)?), request, server_tag })
     }
 
     /// The request whose token this is; `None` for that of a call.
@@ -143,6 +162,8 @@ mod tests {
         let first = parse(&call.for_request(ModelRequestId(1)));
         assert!(first.digest == call.digest() && first.request() == Some(ModelRequestId(1)) && call.has_issued(&first));
         assert!(!other.has_issued(&first));
+        let named = parse(&call.clone().at_server("abc".to_owned()).for_request(ModelRequestId(1)));
+        assert!(named.server_tag.as_deref() == Some("abc") && named.digest == call.digest() && call.has_issued(&named));
         let (_, mac) = first.request.unwrap();
         let forged = PresentedToken { request: Some((ModelRequestId(2), mac)), ..first };
         assert!(!call.has_issued(&forged));

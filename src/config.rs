@@ -20,7 +20,7 @@ mod vars;
 mod warning;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -92,6 +92,9 @@ pub struct Config {
     pub database: DatabaseUrl,
     /// `SEALING_KEY`: what seals the payment tokens in the ledger.
     pub sealing_keys: Option<SealingKeys>,
+    /// `INSTANCE_ADDRESS`, required with a database: where the servers that share the ledger reach this one. Without a port
+    /// it is the one that the server listens on.
+    pub instance_address: Option<Url>,
     /// Whether to take over a ledger that is a copy of another server's: `serve --take-over`, not a variable.
     pub take_over: bool,
     /// Records what Twilio and the server exchange: `observe`, not a variable.
@@ -230,6 +233,7 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
     let twilio = read_twilio(vars);
     let payment = read_payment(vars);
     let (database, sealing_keys) = read_ledger(vars);
+    let instance_address = read_instance_address(vars, database.as_ref());
     let (call_parameters, webhook, business_secrets) = read_business_endpoints(vars);
     let due_required = read_call_parameters_required(vars);
     let tool_server_tokens = vars.read_optional(
@@ -283,6 +287,7 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
         call_parameters,
         database: database?,
         sealing_keys,
+        instance_address,
         take_over: false,
         recorder: None,
         webhook,
@@ -361,6 +366,7 @@ const SHARED_KEYS: &str = "ids of Twilio's shared keys with their secrets and co
 const BUSINESS_SECRET: &str = "a long random text without spaces: openssl rand -hex 32";
 const SEALING_KEY: &str =
     "32 random bytes in base64, or several such keys with commas between them: openssl rand -base64 32";
+const INSTANCE_ADDRESS: &str = "where the other servers reach this one on a private network, such as http://10.0.0.5:3001; http://localhost for one server";
 const ASSETS_DIRECTORY: &str = "an existing directory, or no value for the built-in assets";
 const SECONDS: &str = "whole seconds, from 1 to 3600";
 const PHONE_NUMBER: &str = "a plus sign, the country code and the number, such as +15550001111";
@@ -385,6 +391,23 @@ fn read_ledger(vars: &mut ConfigReader<'_>) -> (Option<DatabaseUrl>, Option<Seal
         vars.read_optional("SEALING_KEY", str::parse, SEALING_KEY)
     };
     (database, keys)
+}
+
+/// Reads `INSTANCE_ADDRESS`. On Fly it is made of the machine's address on the private network.
+fn read_instance_address(vars: &mut ConfigReader<'_>, database: Option<&DatabaseUrl>) -> Option<Url> {
+    let address = vars.read_optional("INSTANCE_ADDRESS", values::origin, INSTANCE_ADDRESS);
+    vars.check_exposure("INSTANCE_ADDRESS", address.as_ref().map(values::exposure));
+    let on_fly = vars.read_optional("FLY_PRIVATE_IP", str::parse::<Ipv6Addr>, "the address that Fly gives a machine");
+    let address = address.or_else(|| Url::parse(&format!("http://[{}]", on_fly?)).ok());
+    let is_shared = matches!(database, Some(DatabaseUrl::Postgres(_)));
+    if is_shared && address.is_none() && !vars.is_set("INSTANCE_ADDRESS") && !vars.is_set("FLY_PRIVATE_IP") {
+        vars.add_problem(
+            "INSTANCE_ADDRESS",
+            "is not set, and other servers may share the database: they send on what belongs to calls of this one",
+            INSTANCE_ADDRESS,
+        );
+    }
+    address
 }
 
 /// Reads `CALL_PARAMETERS_URL` and `PAYMENT_WEBHOOK_URL`, whose requests are signed with the same secrets, and these.

@@ -17,6 +17,7 @@ mod outbound_call;
 mod outbound_twiml;
 mod payment_status_callback;
 mod payments;
+mod to_owner;
 mod twilio_status_callback;
 mod update_response_service;
 
@@ -24,9 +25,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, FromRef};
+use axum::extract::{DefaultBodyLimit, FromRef, Request};
 use axum::http::{StatusCode, header};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn_with_state, map_request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use secrecy::SecretString;
@@ -45,6 +46,7 @@ use crate::phone_number::PhoneNumber;
 use crate::relay::twiml::{self, Attributes, ConversationRelay, Verb};
 use crate::session::{self, CallRegistry, Chats};
 use crate::socket_token::{SOCKET_TOKEN, SocketTokens};
+use crate::twilio::PAYMENT_STATUS_CALLBACK;
 use auth::console_session::ConsoleSessions;
 use auth::operator_token::OperatorAuth;
 use auth::twilio_signature::{SignatureVerifier, require_signed_upgrade, require_signed_webhook};
@@ -64,9 +66,6 @@ pub(crate) const CONVERSATION_RELAY: &str = "/conversation-relay";
 
 /// The path of the `<Connect>` action, which Twilio requests once a session has ended.
 pub(crate) const CONNECT_ACTION: &str = "/connectAction";
-
-/// The path of the payment status callback.
-pub(crate) const PAYMENT_STATUS_CALLBACK: &str = "/payment-status-callback";
 
 /// The path of the call status callback.
 pub(crate) const TWILIO_STATUS_CALLBACK: &str = "/twilioStatusCallback";
@@ -124,6 +123,8 @@ pub enum LiveAgent {
 pub struct AppParts {
     /// The public URL at which Twilio reaches this server.
     pub base_url: PublicUrl,
+    /// The address in the URLs that Twilio gets from this server: it names the server if several share the ledger.
+    pub own_url: PublicUrl,
     /// Verify Twilio's signatures; `None` accepts unsigned requests.
     pub signature_keys: Option<crate::twilio::SignatureKeys>,
     /// The bearer tokens of operator requests; without one all of them are rejected.
@@ -146,15 +147,15 @@ impl App {
     /// Builds the state. It fails if the HTTP client for the business cannot be built.
     pub fn new(parts: AppParts) -> Result<Self, reqwest::Error> {
         let voice = VoiceWebhook {
-            action_url: parts.base_url.http_url(CONNECT_ACTION),
-            socket_url: parts.base_url.wss_url(CONVERSATION_RELAY),
+            action_url: parts.own_url.http_url(CONNECT_ACTION),
+            socket_url: parts.own_url.wss_url(CONVERSATION_RELAY),
             live_agent: parts.live_agent,
             assets: parts.session.assets.clone(),
             socket_tokens: parts.session.admission.tokens().clone(),
         };
         let outbound = OutboundCallContext {
-            status_callback: parts.base_url.http_url(TWILIO_STATUS_CALLBACK),
-            base_url: parts.base_url.clone(),
+            status_callback: parts.own_url.http_url(TWILIO_STATUS_CALLBACK),
+            own_url: parts.own_url,
             documents: TwimlDocuments::default(),
         };
         let log_limiter = parts.session.log_limiter.clone();
@@ -193,11 +194,13 @@ impl App {
     pub fn into_router(self) -> Router {
         // Another method is refused by the route itself, after the signature was verified.
         let signed = |route: MethodRouter<Self>| route.fallback(method_not_allowed);
-        let webhooks = Router::new()
-            .route(CONNECT_CONVERSATION_RELAY, signed(post(connect_conversation_relay::post)))
+        let of_calls = Router::new()
             .route(PAYMENT_STATUS_CALLBACK, signed(post(payment_status_callback::post)))
             .route(CONNECT_ACTION, signed(post(connect_action::post)))
             .route(TWILIO_STATUS_CALLBACK, signed(post(twilio_status_callback::post)))
+            .route_layer(from_fn_with_state(self.clone(), to_owner::send_webhook));
+        let webhooks = of_calls
+            .route(CONNECT_CONVERSATION_RELAY, signed(post(connect_conversation_relay::post)))
             .route(&format!("{OUTBOUND_TWIML}/{{id}}"), signed(post(outbound_twiml::post)));
         // Only what is verified is recorded.
         let webhooks = match self.recorder.clone() {
@@ -208,7 +211,20 @@ impl App {
         let socket = Router::new()
             .route(CONVERSATION_RELAY, signed(get(conversation_relay::get)))
             .route_layer(from_fn_with_state(self.verifier.clone(), require_signed_upgrade));
-        webhooks
+        let is_shared = self.session.fleet.is_some();
+        let of_operators = Router::new()
+            .route("/conversation", post(conversation::post))
+            .route("/updateResponseService", post(update_response_service::post));
+        let of_clients = Router::new().route(MCP, post(mcp::post));
+        let (of_operators, of_clients) = if is_shared {
+            (
+                of_operators.route_layer(from_fn_with_state(self.clone(), to_owner::send_operator_request)),
+                of_clients.route_layer(from_fn_with_state(self.clone(), to_owner::send_client_request)),
+            )
+        } else {
+            (of_operators, of_clients)
+        };
+        let router = webhooks
             .route("/payments", get(payments::list))
             .route("/payments/{id}", get(payments::get))
             .route("/payments/{id}/settle", post(payments::settle))
@@ -222,16 +238,22 @@ impl App {
             // These handlers have their own time and size limits, since a reply may take longer and a timeout is
             // answered as JSON.
             .route("/outboundCall", post(outbound_call::post))
-            .route("/conversation", post(conversation::post))
-            .route("/updateResponseService", post(update_response_service::post))
-            .route(MCP, post(mcp::post))
+            .merge(of_operators)
+            .merge(of_clients)
             .merge(socket)
             .merge(console::router())
             .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "no such endpoint"))
             .method_not_allowed_fallback(method_not_allowed)
             // The default handler would log the panic message, which may contain any data.
             .layer(CatchPanicLayer::custom(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response()))
-            .with_state(self)
+            .with_state(self);
+        // Around the routes, which are chosen by what is left of the path.
+        if is_shared {
+            let named = map_request(async |request: Request| to_owner::read_named_server(request));
+            Router::new().fallback_service(router).layer(named)
+        } else {
+            router
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod backup;
 mod call_end;
 mod call_stages;
 mod callbacks;
+mod calls;
 mod checkpoints;
 mod connection;
 mod database;
@@ -20,7 +21,9 @@ mod group_commit;
 mod lease;
 mod limited;
 mod maintenance;
+mod missed_callbacks;
 mod orders;
+mod outbound_orders;
 mod outbox;
 mod payment;
 mod personal_data;
@@ -29,6 +32,7 @@ mod refunds;
 mod report;
 mod requests;
 mod search;
+mod servers;
 #[cfg(test)]
 mod tests;
 mod velocity;
@@ -45,10 +49,12 @@ pub use activity::{Activity, Funnel, GUARDS};
 pub use backup::BackupError;
 pub use call_end::CallEnd;
 pub use callbacks::RecordOutcome;
+pub(crate) use calls::{CallOwner, OwnerlessCall};
 pub use connection::TransactionId;
 pub use database::DatabaseProbe;
 pub use error::{LedgerError, OpenLedgerError, RecordRequestError, SettleError};
 pub use fault::LedgerFault;
+pub(crate) use outbound_orders::{NewOrder, StoredDocument};
 pub use outbox::{Backlog, DeliverySubject, DueDelivery, MAX_RETRY_DELAY, WebhookEvent};
 pub use payment::{EventRecord, Payment, PaymentFilter};
 pub use personal_data::ErasureResult;
@@ -57,6 +63,7 @@ pub use refunds::{Refund, RefundError, RefundKind};
 pub use report::{PaymentsCsv, PaymentsTable};
 pub use requests::CallData;
 pub use search::PaymentSearch;
+pub(crate) use servers::ServerRecord;
 pub use settlement::{SettledOutcome, Settlement};
 pub use totals::{PaymentTotal, TotalsCsv, TotalsTable};
 pub use velocity::LimitExceeded;
@@ -78,7 +85,7 @@ use crate::payment::{CardTestingPattern, PaymentId, UnknownReason};
 use crate::sealing::SealingKeys;
 use crate::telemetry::{Telemetry, TelemetrySlot};
 use connection::{BUSY_TIMEOUT, LedgerWriter, WriteLock, WriteTransaction};
-use database::{Database, PostgresLease};
+use database::Database;
 use event::LedgerEvent;
 use fault::FaultTracker;
 use group_commit::WaitingRecords;
@@ -118,17 +125,16 @@ struct LedgerInner {
     /// The keys of payment tokens, if they are sealed.
     sealing_keys: OnceLock<SealingKeys>,
     /// It is given up after the connections are closed.
-    claim: ServerClaim,
+    claim: FileClaim,
 }
 
-/// What keeps other servers from the ledger.
+/// What keeps other servers from a file.
 #[derive(Debug)]
-enum ServerClaim {
-    /// Nothing: the ledger was opened for a command.
+enum FileClaim {
+    /// Nothing: the ledger was opened for a command, or is in PostgreSQL.
     None,
     /// The lease, and the lock of the file, which ends with the process.
-    Sqlite(Lease, File),
-    Postgres(PostgresLease),
+    Server(Lease, File),
 }
 
 impl Ledger {
@@ -178,26 +184,15 @@ impl Ledger {
         if let Some(checkpointer) = self.0.checkpointer.lock().await.take() {
             connection::close(checkpointer).await;
         }
-        match &self.0.claim {
-            ServerClaim::Sqlite(_, file) => drop(file.unlock()),
-            ServerClaim::Postgres(lease) => lease.release_lock().await,
-            ServerClaim::None => {}
+        if let FileClaim::Server(_, file) = &self.0.claim {
+            drop(file.unlock());
         }
     }
 
     async fn release_lease(&self) -> Result<(), LedgerError> {
-        if matches!(self.0.claim, ServerClaim::None) {
-            return Ok(());
-        }
+        let FileClaim::Server(lease, _) = &self.0.claim else { return Ok(()) };
         let mut writing = self.begin_write().await?;
-        match &self.0.claim {
-            ServerClaim::Sqlite(lease, _) => lease.release(&mut writing.transaction).await?,
-            ServerClaim::Postgres(lease) => {
-                let release = sqlx::query("UPDATE lease SET owner = NULL WHERE owner = $1").bind(lease.owner());
-                release.execute(&mut writing.transaction).await?;
-            }
-            ServerClaim::None => {}
-        }
+        lease.release(&mut writing.transaction).await?;
         writing.commit().await
     }
 
@@ -280,12 +275,9 @@ impl Ledger {
             began: Instant::now(),
             reached_states: Vec::new(),
         };
-        let is_held = match &self.0.claim {
-            ServerClaim::None => true,
-            ServerClaim::Sqlite(lease, _) => lease.is_held(&mut writing.transaction).await?,
-            ServerClaim::Postgres(lease) => writing.transaction.owner() == Some(lease.owner()),
-        };
-        if !is_held {
+        if let FileClaim::Server(lease, _) = &self.0.claim
+            && !lease.is_held(&mut writing.transaction).await?
+        {
             self.0.faults.set_lease_lost();
         }
         Ok(writing)

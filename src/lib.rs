@@ -9,6 +9,7 @@ pub mod assets;
 pub mod bench;
 pub mod business_tools;
 mod call;
+mod call_claim;
 mod call_identity;
 mod call_stage;
 mod call_token;
@@ -20,6 +21,7 @@ mod connections;
 mod deadline_timer;
 mod endpoints;
 mod expiring_map;
+mod fleet;
 mod flowise;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
@@ -43,6 +45,7 @@ mod response_service;
 mod retention;
 pub mod sealing;
 pub mod server;
+pub mod server_id;
 mod session;
 pub mod signing;
 #[cfg(any(feature = "simulator", test))]

@@ -15,6 +15,7 @@ mod field;
 #[cfg(any(fuzzing, test))]
 mod fuzzing;
 mod id;
+mod left_callback;
 mod log_entry;
 mod method;
 mod outcome;
@@ -42,6 +43,7 @@ pub use field::{Field, Fields};
 #[cfg(any(fuzzing, test))]
 pub use fuzzing::check_payment_callback;
 pub use id::{IdempotencyKey, ParsePaymentIdError, PaymentId, PaymentIdGenerator};
+pub(crate) use left_callback::{read_left_callback, write_left_callback};
 pub use log_entry::PaymentLogEntry;
 pub use method::{AvsName, BankAccountType, CardTerms, CardType, ParseValueError, PaymentMethod, PaymentMethodName};
 pub(crate) use outcome::{PaymentIntent, is_charge_amount, is_decline_code};

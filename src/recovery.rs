@@ -10,6 +10,7 @@ use crate::call::ToolOutcome;
 use crate::ids::PaymentSid;
 use crate::ledger::{Ledger, OrphanedPayment};
 use crate::payment::{PaymentSettings, TwilioResponse};
+use crate::server_id::ServerId;
 use crate::telemetry::measure_twilio_work;
 use crate::tools::{self, ToolContext};
 use crate::twilio;
@@ -22,9 +23,10 @@ const RETRY_DELAYS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(3), Dur
 
 /// Cancels orphaned payments. `settings` supply the terms that the ledger does not store. A payment that cannot be
 /// cancelled is abandoned all the same, and logged.
+/// `client_of` is the client for payments that Twilio reports to a server.
 pub(crate) async fn cancel_orphaned_payments(
     ledger: Ledger,
-    twilio: Arc<twilio::TwilioClient>,
+    client_of: impl Fn(Option<ServerId>) -> Arc<twilio::TwilioClient>,
     settings: PaymentSettings,
     payments: Vec<OrphanedPayment>,
 ) {
@@ -37,7 +39,8 @@ pub(crate) async fn cancel_orphaned_payments(
         "Payments that an earlier server or a broken session left open are being cancelled."
     );
     let one = async |payment: OrphanedPayment| {
-        let context = ToolContext { twilio: twilio.clone(), ledger: ledger.clone(), call: payment.call.clone() };
+        let twilio = client_of(payment.reported_to);
+        let context = ToolContext { twilio, ledger: ledger.clone(), call: payment.call.clone() };
         Box::pin(cancel_orphaned_payment(&context, &settings, &payment)).await;
         if let Err(error) = ledger.finish_recovery(&payment).await {
             error!(

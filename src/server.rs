@@ -16,20 +16,22 @@ use tracing::{error, info, warn};
 use crate::assets::{Assets, CurrentAssets};
 use crate::business_tools::{BusinessToolClient, ToolServerWatcher};
 use crate::call::{CallEnvironment, ToolSpec};
-use crate::config::{Config, PaymentMode, ResponseServiceConfig};
+use crate::config::{Config, DatabaseUrl, PaymentMode, PublicUrl, ResponseServiceConfig};
 use crate::connections::{ConnectionLimits, Connections};
-use crate::endpoints::{App, AppParts, CONNECT_CONVERSATION_RELAY, LiveAgent, PAYMENT_STATUS_CALLBACK, metrics_router};
+use crate::endpoints::{App, AppParts, CONNECT_CONVERSATION_RELAY, LiveAgent, metrics_router};
+use crate::fleet::Fleet;
 use crate::http_client::load_root_certificates;
-use crate::ledger::{self, Ledger, PaymentState};
+use crate::ledger::{self, Ledger, OrphanedPayment, PaymentState};
 use crate::log_limit::LogLimiter;
 use crate::response_service::{BuildResponseServiceError, ResponseService};
 use crate::retention::Retention;
+use crate::server_id::ServerId;
 use crate::session::{self, CallRegistry, PendingCalls};
 use crate::socket_token::SocketTokens;
 use crate::telemetry::Telemetry;
 use crate::usage_limits::Usage;
 use crate::webhook::Webhook;
-use crate::{payment, recovery, twilio};
+use crate::{payment, twilio};
 use drain::{StopDeadlines, wait_until_drained};
 use traces::TraceExport;
 
@@ -117,15 +119,15 @@ pub(crate) async fn serve_calls(
     let (ledger, ()) = tokio::join!(open_ledger(&config), load_root_certificates());
     let ledger = ledger?;
     let webhook = config.webhook.clone().map(Webhook::new).transpose().map_err(ServeError::Http)?;
-    let session = session_context(&config, assets.clone(), &shutdown, ledger.clone(), calls)?;
+    let port = addresses.first().map_or(config.port, SocketAddr::port);
+    let fleet = join_fleet(&config, port)?;
+    let session = session_context(&config, assets.clone(), &shutdown, ledger.clone(), calls, fleet)?;
     let traces = TraceExport::start(&config, &session)?;
     // This runs before any request is answered, since a callback or a call may concern a payment that is still open.
-    let orphaned = ledger.recover_open_payments().await?;
+    let orphaned = find_orphaned(&ledger, session.fleet.as_deref()).await?;
     session.load_call_stages().await?;
     asset_watcher.set_telemetry(&session.telemetry);
-    let settings = assets.library().server.payment_settings(&session.environment);
     report_unknown_payments(&ledger).await?;
-    let recovery = recovery::cancel_orphaned_payments(ledger.clone(), session.twilio.clone(), settings, orphaned);
     let retention = Retention {
         tokens: config.token_retention,
         personal_data: config.ledger_retention,
@@ -133,7 +135,8 @@ pub(crate) async fn serve_calls(
     };
     let mut background_tasks = vec![
         tokio::spawn(maintain_ledger(ledger.clone())),
-        tokio::spawn(recovery),
+        tokio::spawn(cancel_payments(session.clone(), orphaned)),
+        tokio::spawn(session.clone().keep_calls()),
         tokio::spawn(retention.run(ledger.clone())),
         tokio::spawn(session.response_service.clone().watch()),
     ];
@@ -148,6 +151,7 @@ pub(crate) async fn serve_calls(
             (Some(workflow), _) => Some(LiveAgent::Workflow(workflow)),
             (None, number) => number.map(LiveAgent::Number),
         },
+        own_url: own_url(&config.base_url, session.fleet.as_deref()),
         base_url: config.base_url,
         call_parameters: config.call_parameters,
         session: session.clone(),
@@ -185,16 +189,49 @@ pub(crate) async fn serve_calls(
     drop(accepting);
     connections.close(deadlines.cut_requests_at().saturating_duration_since(Instant::now())).await;
     drop(background_tasks);
-    tokio::join!(close_ledger(ledger, deadlines), traces.stop(deadlines.leave_ledger_at()));
+    tokio::join!(close_ledger(ledger, session.fleet.as_deref(), deadlines), traces.stop(deadlines.leave_ledger_at()));
     Ok(())
 }
 
 /// Writes the buffered records of the ledger and closes it, within the time for both.
-async fn close_ledger(ledger: Ledger, deadlines: StopDeadlines) {
+async fn close_ledger(ledger: Ledger, fleet: Option<&Fleet>, deadlines: StopDeadlines) {
     let flush_until = deadlines.leave_buffer_at().min(Instant::now() + BUFFER_TIMEOUT);
+    if let Some(fleet) = fleet {
+        let _ = timeout_at(flush_until, fleet.leave(&ledger)).await;
+    }
     if timeout_at(deadlines.leave_ledger_at(), ledger.close_by(flush_until)).await.is_err() {
         warn!(event = "ledger.close_timed_out", "The ledger could not be closed in time; the next start repairs it.");
     }
+}
+
+/// Finds what the last server of a file has left open, or joins the servers of a database: the payments of calls that others
+/// have are none of this one's.
+async fn find_orphaned(ledger: &Ledger, fleet: Option<&Fleet>) -> Result<Vec<OrphanedPayment>, ledger::LedgerError> {
+    match fleet {
+        None => ledger.recover_open_payments().await,
+        Some(fleet) => fleet.beat(ledger, false).await.map(|()| Vec::new()),
+    }
+}
+
+/// Cancels the payments that the last server of a file has left open.
+async fn cancel_payments(session: Arc<session::SessionContext>, orphaned: Vec<OrphanedPayment>) {
+    session.cancel_payments(orphaned).await;
+}
+
+/// Prepares the fleet of servers that share a database. `port` is the one that this server listens on.
+fn join_fleet(config: &Config, port: u16) -> Result<Option<Fleet>, ServeError> {
+    let (DatabaseUrl::Postgres(_), Some(address)) = (&config.database, &config.instance_address) else {
+        return Ok(None);
+    };
+    let mut address = address.clone();
+    if address.port().is_none() && address.scheme() == "http" {
+        // The URL has a host, so that it takes a port.
+        let _ = address.set_port(Some(port));
+    }
+    let id = ServerId::generate();
+    let fleet = Fleet::new(id, &address, config.base_url.clone()).map_err(ServeError::Http)?;
+    info!(event = "fleet.joined", server = %id, %address, "Other servers that share the ledger reach this one here.");
+    Ok(Some(fleet))
 }
 
 /// Logs how many payments have state `unknown`.
@@ -219,14 +256,20 @@ async fn open_ledger(config: &Config) -> Result<Ledger, ledger::OpenLedgerError>
     Ok(ledger)
 }
 
+/// The address in the URLs that Twilio gets from this server.
+fn own_url(base_url: &PublicUrl, fleet: Option<&Fleet>) -> PublicUrl {
+    fleet.map_or_else(|| base_url.clone(), |fleet| fleet.url_of(fleet.id()))
+}
+
 fn session_context(
     config: &Config,
     assets: Arc<CurrentAssets>,
     shutdown: &Shutdown,
     ledger: Ledger,
     calls: CallRegistry,
+    fleet: Option<Fleet>,
 ) -> Result<Arc<session::SessionContext>, ServeError> {
-    let callback = config.base_url.http_url(PAYMENT_STATUS_CALLBACK);
+    let callback = own_url(&config.base_url, fleet.as_ref()).http_url(twilio::PAYMENT_STATUS_CALLBACK);
     let twilio = twilio::TwilioClient::new(&config.twilio, callback).map_err(ServeError::Twilio)?;
     let (tasks, log_limiter) = (TaskTracker::new(), Arc::<LogLimiter>::default());
     let business_tools = BusinessToolClient::new(config.business_secrets.clone(), config.tool_server_tokens.clone())
@@ -251,6 +294,7 @@ fn session_context(
         },
         settings: session::SharedSettings::default(),
         twilio: Arc::new(twilio),
+        fleet: fleet.map(Arc::new),
         business_tools: Arc::new(business_tools),
         calls,
         admission: session::SocketAdmission::new(

@@ -7,6 +7,7 @@ mod admission;
 mod agent_config;
 mod chat;
 mod chats;
+mod claims;
 mod context;
 mod external_calls;
 mod inputs;
@@ -84,6 +85,8 @@ enum SessionEnd {
     CallEnded,
     /// The server is stopping, or a newer session of the call has replaced this one.
     Stopped,
+    /// Another server has the call.
+    Moved,
     /// The socket failed and Twilio opened no new one in time.
     NotResumed,
     /// Twilio did not close the socket after the `end` frame.
@@ -99,6 +102,7 @@ impl SessionEnd {
             Self::SocketClosed(_) => "socket_closed",
             Self::CallEnded => "call_ended",
             Self::Stopped => "stopped",
+            Self::Moved => "moved",
             Self::NotResumed => "not_resumed",
             Self::NotClosed => "not_closed",
             Self::Panicked => "panicked",
@@ -109,7 +113,7 @@ impl SessionEnd {
     fn reason(self) -> &'static str {
         match self {
             Self::SocketClosed(_) | Self::CallEnded | Self::NotClosed => "caller-hung-up",
-            Self::Stopped => "server-stopped",
+            Self::Stopped | Self::Moved => "server-stopped",
             Self::NotResumed => "connection-lost",
             Self::Panicked => "server-failed",
         }
@@ -382,6 +386,7 @@ impl Session {
             }
             SessionMessage::MachineAnswered => Some(CallEvent::MachineAnswered),
             SessionMessage::CallEnded => Some(self.record_end(SessionEnd::CallEnded)),
+            SessionMessage::Moved => Some(self.record_end(SessionEnd::Moved)),
         }
     }
 
@@ -473,6 +478,7 @@ impl Session {
         let frame = match self.end {
             None => Some(SocketOutput::Close(1000, "the call is over")),
             Some(SessionEnd::Stopped) => Some(SocketOutput::Close(1012, "the server stops")),
+            Some(SessionEnd::Moved) => Some(SocketOutput::Close(1001, "another server has the call")),
             Some(_) => None,
         };
         let unseen = if self.inputs.socket.is_some() { SessionEnd::NotClosed } else { SessionEnd::NotResumed };

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::call_token::{from_letters, to_letters};
 use crate::ids::CallSid;
+use crate::server_id::ServerId;
 
 /// The `<Parameter>` with the token. Operators choose parameter names freely, so this name is one that they are unlikely
 /// to use.
@@ -69,6 +70,19 @@ impl SocketTokens {
         format!("{}{SEPARATOR}{}", to_letters(id.as_bytes()), to_letters(&mac))
     }
 
+    /// Returns what names a server in a token that clients of its calls send: 80 letters.
+    pub(crate) fn server_tag(&self, server: ServerId) -> String {
+        server.to_string() + &to_letters(&server_mac(&self.key, server).finalize().into_bytes())
+    }
+
+    /// The server of a tag that one of the servers has made.
+    pub(crate) fn server_of_tag(&self, tag: &str) -> Option<ServerId> {
+        let (server, mac) = tag.split_at_checked(ServerId::LETTERS)?;
+        let (server, mac) = (server.parse().ok()?, from_letters::<32>(mac)?);
+        let mut keys = std::iter::once(&self.key).chain(&self.previous);
+        keys.any(|key| server_mac(key, server).verify_slice(&mac).is_ok()).then_some(server)
+    }
+
     /// Verifies a token that came with this call and `callReference`. The time it takes does not depend on where the
     /// HMACs differ.
     pub(crate) fn verify(&self, token: &str, call: &CallSid, reference: Option<&str>) -> Option<TokenSubject> {
@@ -97,6 +111,10 @@ fn order_mac(key: &Hmac<Sha256>, reference: &str, id: Uuid) -> Hmac<Sha256> {
     key.clone().chain_update(b"order\0").chain_update(id.as_bytes()).chain_update(reference)
 }
 
+fn server_mac(key: &Hmac<Sha256>, server: ServerId) -> Hmac<Sha256> {
+    key.clone().chain_update(b"server\0").chain_update(server.to_string())
+}
+
 fn new_mac(key: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
 }
@@ -111,6 +129,17 @@ impl fmt::Debug for SocketTokens {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_server_makes_the_tag_of_a_server() {
+        let (tokens, server, other) = (tokens(&["12345"]), ServerId::generate(), ServerId::generate());
+        let tag = tokens.server_tag(server);
+        assert_eq!(tokens.server_of_tag(&tag), Some(server));
+        let forged = tag.replace(&server.to_string(), &other.to_string());
+        assert_eq!((tokens.server_of_tag(&forged), tokens.server_of_tag(&server.to_string())), (None, None));
+        assert_eq!(self::tokens(&["54321"]).server_of_tag(&tag), None);
+        assert_eq!(self::tokens(&["54321", "12345"]).server_of_tag(&tag), Some(server), "while tokens are exchanged");
+    }
 
     fn tokens(keys: &[&str]) -> SocketTokens {
         let keys: Vec<SecretString> = keys.iter().map(|key| SecretString::from(*key)).collect();

@@ -17,6 +17,7 @@ mod sync;
 pub use calls::{AnsweredBy, CallStatus, NewCall};
 pub use client::TwilioClient;
 pub use error::{TwilioError, UnknownOutcomeCause};
+pub(crate) use payments::PAYMENT_STATUS_CALLBACK;
 pub use rest::BuildTwilioClientError;
 pub use signature::Signer;
 pub use signature_keys::{SelectKeyError, SignatureKeys};

@@ -91,8 +91,7 @@ impl Webhook {
         let now = Timestamp::now();
         let room = MAX_IN_FLIGHT - deliveries.tasks.len();
         if room > 0 {
-            // Events in flight are due as well.
-            let due = ledger.due_deliveries(now, u32::try_from(2 * MAX_IN_FLIGHT).unwrap_or(u32::MAX)).await?;
+            let due = ledger.claim_deliveries(now, room, deliveries.tasks.len()).await?;
             let free = due.into_iter().filter(|due| !deliveries.has_subject(&due.subject)).take(room);
             for due in free.collect::<Vec<_>>() {
                 deliveries.start(self.clone(), ledger.clone(), due);

@@ -47,6 +47,7 @@ const MANUALS: &[Manual] = manuals![
     "src/config/README.md",
     "src/endpoints/README.md",
     "src/endpoints/console/README.md",
+    "src/fleet/README.md",
     "src/flowise/README.md",
     "src/ledger/README.md",
     "src/llm/README.md",

@@ -26,8 +26,6 @@ use serde_json::{Value, json};
 use server_process::{ServerProcess, WorkDir};
 use stand_ins::StandIns;
 
-const FIELDS: [&str; 3] = ["payment-card-number", "security-code", "expiration-date"];
-
 /// A ledger with payments, its server, and the business.
 struct Harness {
     work_dir: WorkDir,

@@ -5,6 +5,9 @@ use std::str::FromStr;
 
 use url::Url;
 
+use crate::fleet::AT_SERVER;
+use crate::server_id::ServerId;
+
 use super::exposure::{self, Exposure};
 
 /// `SERVER_BASE_URL`: a host with an optional port and an optional path prefix.
@@ -48,6 +51,11 @@ impl PublicUrl {
     /// The URL of a WebSocket. Always `wss`: Twilio accepts no other scheme, even if the server's URL is http.
     pub fn wss_url(&self, path: &str) -> String {
         format!("wss://{}{path}", self.host_and_path)
+    }
+
+    /// The URLs that Twilio gets from one of several servers: their paths begin with the name of the server.
+    pub(crate) fn at_server(&self, server: ServerId) -> Self {
+        Self { host_and_path: format!("{}{AT_SERVER}{server}", self.host_and_path), ..self.clone() }
     }
 
     /// The origin of the URL, as a browser writes it into the header `Origin`.

@@ -10,7 +10,7 @@ pub(super) mod operator_token;
 pub(super) mod twilio_signature;
 
 /// Returns the token after the scheme `Bearer`, which is case-insensitive.
-fn bearer_token(value: &[u8]) -> Option<&[u8]> {
+pub(super) fn bearer_token(value: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = value.split_at_checked("Bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
 }

@@ -79,6 +79,7 @@ pub(super) async fn post(
 ) -> Response {
     let state = ActionState::from_query(query);
     let result = ConnectResult::from_form(&form);
+    app.session.refresh_stage(&call).await;
     if result == ConnectResult::SessionFailed && is_replay(&app.session, &call, &state) {
         app.session.admission.log_refusal("webhook", &"the action of a session that a later one has replaced");
         return StatusCode::CONFLICT.into_response();
@@ -94,12 +95,13 @@ pub(super) async fn post(
     match &result {
         ConnectResult::SessionFailed if reconnects => {}
         ConnectResult::SessionFailed | ConnectResult::HandedOff(_) => {
-            drop(app.session.record_stage(&call, CallStage::HandedOver));
+            app.session.record_stage(&call, CallStage::HandedOver).await;
         }
-        _ => app.session.record_ended(&call).await,
+        _ => app.session.record_stage(&call, CallStage::Ended).await,
     }
     if !reconnects {
         calls.deliver(&call, SessionMessage::CallEnded);
+        app.session.put_away_ended(&call).await;
     } else if !calls.is_live(&call) && form.non_empty("Direction") == Some("inbound") {
         // The call's data was lost with the process that held it.
         record_attestation(&app, &call, &form);

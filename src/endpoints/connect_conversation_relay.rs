@@ -37,7 +37,8 @@ pub(super) async fn post(
     if app.draining.is_cancelled() {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-    if is_replay(&app, &call, &form) {
+    app.session.refresh_stage(&call).await;
+    if is_replay(&app, &call, &form).await {
         app.session.admission.log_refusal("webhook", &"the voice webhook of a call that was connected or has ended");
         return StatusCode::CONFLICT.into_response();
     }
@@ -51,20 +52,21 @@ pub(super) async fn post(
     let relay = voice.conversation_relay(Vec::new(), voice.socket_tokens.for_call(&call, 0));
     app.session.prewarm_model(&relay.parameters);
     look_up_call_parameters(&app, &call, &form).await;
+    app.session.share_call(&call).await;
     twiml_response(&[Verb::Connect { action: voice.action_url.clone(), relay }])
 }
 
 /// Returns whether the call is connected or has ended, or was connected and the webhook says that it rings. Only a replay says
 /// so: its answer would have the token of a call that somebody else may listen for. A call that a person sends back to the
 /// agent is in progress, and begins anew.
-fn is_replay(app: &App, call: &CallSid, form: &WebhookForm) -> bool {
+async fn is_replay(app: &App, call: &CallSid, form: &WebhookForm) -> bool {
     let Some(stage) = app.session.admission.stage(call, Instant::now()) else { return false };
     let is_sent_back =
         form.non_empty("CallStatus").and_then(|status| status.parse().ok()) == Some(CallStatus::InProgress);
-    if app.session.calls.is_live(call) || stage == CallStage::Ended || !is_sent_back {
+    if stage == CallStage::Ended || !is_sent_back || app.session.is_live_anywhere(call).await {
         return true;
     }
-    app.session.begin_anew(call);
+    app.session.begin_anew(call).await;
     false
 }
 

@@ -1,6 +1,8 @@
 //! `POST /conversation`: a text chat with the same agent. The reply is sent whole or streamed.
 
 use std::convert::Infallible;
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -18,6 +20,7 @@ use super::auth::operator_token::Operator;
 use super::json::{ApiError, JsonBody};
 use crate::call::ToolCall;
 use crate::redact::Private;
+use crate::server_id::ServerId;
 use crate::session::{self, ChatMessage, ChatReplyError, Chats, ReplyPart, SendChatMessageError};
 use crate::usage_limits::UsageLimit;
 
@@ -65,6 +68,32 @@ enum ToolCallArguments {
     Invalid(String),
 }
 
+/// The id of a chat. Where several servers share a ledger it names the server that has the chat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ChatId {
+    pub(super) server: Option<ServerId>,
+    pub(super) chat: Uuid,
+}
+
+impl fmt::Display for ChatId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.server {
+            Some(server) => write!(f, "{server}-{}", self.chat),
+            None => self.chat.fmt(f),
+        }
+    }
+}
+
+impl FromStr for ChatId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        let named = text.split_once('-').and_then(|(server, chat)| Some((server.parse().ok()?, chat)));
+        let (server, chat) = named.map_or((None, text), |(server, chat)| (Some(server), chat));
+        Ok(Self { server, chat: chat.parse()? })
+    }
+}
+
 /// Responds with the whole reply, or streams it if `Accept` includes `text/event-stream`: events `token`, then one
 /// `done` or `error`. A client that disconnects stops the model.
 pub(super) async fn post(
@@ -82,8 +111,9 @@ pub(super) async fn post(
         Role::System => ChatMessage::System(request.message),
     };
     let is_new = request.session_id.is_none();
-    let id = request.session_id.map(|id| id.parse().map_err(|_| SendChatMessageError::UnknownSession)).transpose()?;
-    let (id, reply) = chats.send(&context, id, message)?;
+    let id = request.session_id.map(|id| id.parse::<ChatId>().map_err(|_| SendChatMessageError::UnknownSession));
+    let (chat, reply) = chats.send(&context, id.transpose()?.map(|id| id.chat), message)?;
+    let id = ChatId { server: context.fleet.as_ref().map(|fleet| fleet.id()), chat };
     if is_new {
         info!(event = "operator.chat_opened", chat = %id, %operator, "An operator opened a chat.");
     }
@@ -101,7 +131,7 @@ fn accepts_event_stream(headers: &HeaderMap) -> bool {
         .any(|kind| kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/event-stream"))
 }
 
-async fn complete_response(id: Uuid, mut reply: Receiver<ReplyPart>) -> Result<Response, ApiError> {
+async fn complete_response(id: ChatId, mut reply: Receiver<ReplyPart>) -> Result<Response, ApiError> {
     while let Some(part) = reply.recv().await {
         match part {
             ReplyPart::Token(_) => {}
@@ -114,7 +144,7 @@ async fn complete_response(id: Uuid, mut reply: Receiver<ReplyPart>) -> Result<R
     Err(ChatReplyError::ServerStopping.into())
 }
 
-fn event_stream(id: Uuid, reply: Receiver<ReplyPart>) -> impl Stream<Item = Result<Event, Infallible>> {
+fn event_stream(id: ChatId, reply: Receiver<ReplyPart>) -> impl Stream<Item = Result<Event, Infallible>> {
     stream::unfold(Some(reply), move |reply| async move {
         let mut reply = reply?;
         let (event, more) = match reply.recv().await.unwrap_or(ReplyPart::Failed(ChatReplyError::ServerStopping)) {
@@ -144,7 +174,7 @@ fn sse_event(name: &str, data: &impl Serialize) -> Event {
 }
 
 impl ConversationResponse {
-    fn new(id: Uuid, reply: Private<String>, tool_calls: Vec<ToolCall>) -> Self {
+    fn new(id: ChatId, reply: Private<String>, tool_calls: Vec<ToolCall>) -> Self {
         let tool_calls = tool_calls.into_iter().map(|call| {
             let arguments = Some(call.arguments.into_string()).filter(|it| !it.is_empty()).unwrap_or("{}".to_owned());
             let text = arguments.clone();

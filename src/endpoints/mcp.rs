@@ -31,7 +31,7 @@ use revision::Revision;
 pub(crate) const MCP: &str = "/mcp";
 
 /// The largest request body that is read, in bytes.
-const MAX_BODY_BYTES: usize = 256 * 1024;
+pub(super) const MAX_MESSAGE_BYTES: usize = 256 * 1024;
 
 /// The maximum number of messages in a batch.
 const MAX_BATCH: usize = 16;
@@ -104,7 +104,7 @@ pub(super) async fn post(
     body: Body,
 ) -> Result<Response, ApiError> {
     let form = ResponseForm::accepted_by(&headers)?;
-    let body = read_body(body, MAX_BODY_BYTES).await?;
+    let body = read_body(body, MAX_MESSAGE_BYTES).await?;
     let client = Client { calls, scope, answer_by: Instant::now() + ANSWER_TIMEOUT };
     Ok(match Incoming::parse(&body) {
         Err(error) => form.respond(&[Reply::error(None, error)]),

@@ -12,9 +12,10 @@ use axum::response::{IntoResponse, Response};
 
 use super::auth::twilio_signature::SignedWebhook;
 use super::outbound_twiml::OUTBOUND_TWIML;
-use super::{CONNECT_ACTION, CONNECT_CONVERSATION_RELAY, PAYMENT_STATUS_CALLBACK, TWILIO_STATUS_CALLBACK};
+use super::{CONNECT_ACTION, CONNECT_CONVERSATION_RELAY, TWILIO_STATUS_CALLBACK};
 use crate::observation::{Direction, ObservedSocket, Recorder, observe_answer, observe_webhook};
 use crate::session::{RelaySocket, SocketInput, SocketOutput};
+use crate::twilio::PAYMENT_STATUS_CALLBACK;
 
 /// The largest answer to a webhook, in bytes. TwiML is at most 64 kB.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;

@@ -12,17 +12,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use super::auth::operator_token::Operator;
 use super::connect_action::ActionState;
 use super::json::{ApiError, JsonBody};
-use super::outbound_twiml::TwimlDocuments;
+use super::outbound_twiml::{OUTBOUND_TWIML, TwimlDocuments};
 use super::{App, VoiceWebhook};
 use crate::call::TIME_LIMIT_MARGIN;
 use crate::config::PublicUrl;
 use crate::expiring_map::ExpiringMapFullError;
 use crate::ids::CallSid;
 use crate::json_members::JsonMembers;
+use crate::ledger::NewOrder;
 use crate::payment::PriorPayment;
 use crate::phone_number::DestinationError;
 use crate::redact::Private;
@@ -45,7 +47,7 @@ const ANSWER_WAIT: Duration = Duration::from_secs(150);
 /// The URLs and TwiML documents that Twilio requests for outbound calls.
 #[derive(Debug)]
 pub(super) struct OutboundCallContext {
-    pub(super) base_url: PublicUrl,
+    pub(super) own_url: PublicUrl,
     pub(super) status_callback: String,
     pub(super) documents: TwimlDocuments,
 }
@@ -102,14 +104,16 @@ pub(super) async fn post(
             usage.monitor.report(UsageLimit::PendingData);
         }
     })?;
-    if let Err(error) = admit_order(usage, called.as_ref(), limits) {
-        pending_calls.remove(&order.call_reference);
-        return Err(error);
-    }
+    let prepared = match admit_order(usage, called.as_ref(), limits) {
+        Ok(()) => keep_order(&app, &outbound, &order, document).await,
+        refused => refused.map(|()| String::new()),
+    };
+    let path = prepared.inspect_err(|_| pending_calls.remove(&order.call_reference))?;
     app.session.prewarm_profile(&profile);
-    match place_call(&app, &outbound, &order, document, &state, limits).await {
+    match place_call(&app, &outbound, &order, &path, &state, limits).await {
         Ok(call) => {
             pending_calls.record_placed(&order.call_reference, &call);
+            app.session.share_placed(&order.call_reference, &call).await;
             // The call is placed, whatever the limit says: a burst of orders is bounded by its own limit.
             let _ = usage.admissions.admit(&call, called, limits, limits.ring_timeout + ANSWER_WAIT, Instant::now());
             info!(event = "call.placed", call_sid = %call, %operator, "An outbound call was placed.");
@@ -119,7 +123,9 @@ pub(super) async fn post(
         Err(PlaceCallError { response, maybe_placed }) => {
             // If the call may have been placed its data is kept, and the reference stays in use.
             if !maybe_placed {
+                outbound.documents.remove(&path);
                 pending_calls.remove(&order.call_reference);
+                app.session.withdraw_order(&order.call_reference).await;
             }
             Err(response)
         }
@@ -164,6 +170,30 @@ fn build_twiml(voice: &VoiceWebhook, order: &OutboundOrder, state: &ActionState)
     Ok(document)
 }
 
+/// Keeps an order and its document until the call connects, for every server that may get its requests. Returns the path of
+/// the document.
+async fn keep_order(
+    app: &App,
+    outbound: &OutboundCallContext,
+    order: &OutboundOrder,
+    document: String,
+) -> Result<String, ApiError> {
+    if app.session.fleet.is_none() {
+        return outbound.documents.add(document).map_err(|ExpiringMapFullError| {
+            app.session.usage.monitor.report(UsageLimit::PendingData);
+            ApiError::limit_reached(UsageLimit::PendingData, "too many calls are being placed: try again later")
+        });
+    }
+    let id = Uuid::new_v4().to_string();
+    let (reference, data) = (&*order.call_reference, &**order.data.reveal());
+    let kept = NewOrder { reference, data, document: (&id, &document) };
+    if app.session.ledger.add_order(&kept).await? {
+        Ok(format!("{OUTBOUND_TWIML}/{id}"))
+    } else {
+        Err(AddPendingCallError::ReferenceInUse.into())
+    }
+}
+
 /// The call was not placed, or Twilio's answer is unknown.
 struct PlaceCallError {
     response: ApiError,
@@ -174,17 +204,12 @@ async fn place_call(
     app: &App,
     outbound: &OutboundCallContext,
     order: &OutboundOrder,
-    document: String,
+    path: &str,
     state: &ActionState,
     limits: &UsageLimits,
 ) -> Result<CallSid, PlaceCallError> {
     // A document in the request itself would run before it is known who answered.
-    let path = outbound.documents.add(document).map_err(|ExpiringMapFullError| {
-        app.session.usage.monitor.report(UsageLimit::PendingData);
-        let error = "too many calls are being placed: try again later";
-        PlaceCallError { response: ApiError::limit_reached(UsageLimit::PendingData, error), maybe_placed: false }
-    })?;
-    let plain_url = outbound.base_url.http_url(&path);
+    let plain_url = outbound.own_url.http_url(path);
     let twiml_url = Some(state.to_url(&plain_url)).filter(|url| url.len() <= MAX_URL_BYTES).unwrap_or(plain_url);
     let call = NewCall {
         to: &order.to,
@@ -195,9 +220,6 @@ async fn place_call(
     };
     app.session.twilio.create_call(&call).await.map_err(|error| {
         let maybe_placed = matches!(error, TwilioError::Unknown(_));
-        if !maybe_placed {
-            outbound.documents.remove(&path);
-        }
         if maybe_placed {
             warn!(event = "call.place_unknown", %error, request_id = error.request_id(), "It is unknown whether an outbound call was placed.");
         } else {

@@ -19,6 +19,7 @@ use super::connect_action::ActionState;
 use super::{App, twiml_response};
 use crate::expiring_map::{ExpiringMap, ExpiringMapFullError};
 use crate::ids::CallSid;
+use crate::ledger::StoredDocument;
 use crate::relay::twiml::{self, Attributes};
 
 /// The path prefix of the documents.
@@ -92,11 +93,10 @@ pub(super) async fn post(
     Query(query): Query<Attributes>,
     CallWebhook { call, form }: CallWebhook,
 ) -> Response {
-    let documents = &app.outbound.documents;
-    let document = id.parse().ok().and_then(|id| match documents.take(id) {
-        None if !documents.has_made(id) => build_again(&app, &call, query),
-        document => document,
-    });
+    let document = match id.parse() {
+        Ok(id) => take_document(&app, &call, id, query).await,
+        Err(_) => None,
+    };
     let Some(document) = document else { return StatusCode::NOT_FOUND.into_response() };
     if !form.is_answered_by_machine() {
         return ([(header::CONTENT_TYPE, "text/xml")], document).into_response();
@@ -109,6 +109,25 @@ pub(super) async fn post(
     // No session will begin that does this.
     app.session.end_unconnected_call(&call, "answering-machine").await;
     twiml_response(&app.voice.farewell_verbs(|messages| &messages.machine))
+}
+
+/// Takes the document of a call, or builds it again if this server has never had it.
+async fn take_document(app: &App, call: &CallSid, id: Uuid, query: Attributes) -> Option<String> {
+    if app.session.fleet.is_some() {
+        return match app.session.ledger.take_document(&id.to_string()).await {
+            Ok(StoredDocument::Kept(document)) => Some(document),
+            Ok(StoredDocument::Taken) => None,
+            Ok(StoredDocument::Unknown) | Err(_) => {
+                app.session.refresh_stage(call).await;
+                build_again(app, call, query)
+            }
+        };
+    }
+    let documents = &app.outbound.documents;
+    match documents.take(id) {
+        None if !documents.has_made(id) => build_again(app, call, query),
+        document => document,
+    }
 }
 
 /// Builds the document of a call that another process has placed; `None` if the query has no order, or the call has begun.

@@ -71,7 +71,10 @@ async fn handle(context: &session::SessionContext, form: &WebhookForm) -> Respon
     };
     match delivered {
         DeliveryOutcome::Delivered => {}
-        DeliveryOutcome::UnknownCall => payment_log::log_late_result(&callback),
+        DeliveryOutcome::UnknownCall => {
+            payment_log::log_late_result(&callback);
+            context.leave_callback(&callback, form.fields()).await;
+        }
         DeliveryOutcome::MailboxFull => {
             error!(
                 event = "session.mailbox_full",

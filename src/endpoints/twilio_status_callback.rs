@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use tracing::{error, info};
 
 use super::auth::call_webhook::CallWebhook;
+use crate::call_stage::CallStage;
 use crate::session::{self, DeliveryOutcome, SessionMessage};
 use crate::twilio::CallStatus;
 
@@ -27,7 +28,8 @@ pub(super) async fn post(
         // An unanswered call never had a session that removes its data.
         context.pending_calls.remove_call(&call);
         context.usage.admissions.release(&call);
-        context.record_ended(&call).await;
+        context.record_stage(&call, CallStage::Ended).await;
+        context.put_away_ended(&call).await;
     }
     let is_machine = !status.is_terminal() && form.is_answered_by_machine();
     let message = if is_machine { SessionMessage::MachineAnswered } else { SessionMessage::CallStatus(status) };

@@ -75,8 +75,14 @@ pub(super) async fn write_call_end(
     end: &CallEnd,
     id: Uuid,
 ) -> Result<(), LedgerError> {
-    if !end.is_recovered {
-        requests::write_call_ended(writing, &end.call.call_sid).await?;
+    let has_ended = if end.is_recovered {
+        !writing.has_moved(&end.call).await?
+    } else {
+        requests::write_call_ended(writing, &end.call).await?
+    };
+    // Another server has the call, and will report its end.
+    if !has_ended {
+        return Ok(());
     }
     let payments = find_by_call(&mut writing.transaction, &end.call.call_sid).await?;
     let now = writing.now;

@@ -15,6 +15,14 @@ impl Ledger {
         self.write_or_buffer(LedgerRecord::CallStage(call.clone(), stage)).await.map(drop)
     }
 
+    /// Returns the stage that a call has reached within the last 24 hours.
+    pub(crate) async fn load_call_stage(&self, call: &CallSid) -> Result<Option<CallStage>, LedgerError> {
+        let select = "SELECT stage FROM call_stages WHERE call_sid = $1 AND recorded_at >= $2";
+        let stage = sqlx::query_scalar(select).bind(call.as_str()).bind(oldest_at(Timestamp::now()));
+        let stage: Option<i64> = stage.fetch_optional(&self.0.readers).await?;
+        Ok(stage.and_then(CallStage::from_number))
+    }
+
     /// Returns the calls that reached a stage within the last 24 hours, at most `limit` of them, the newest first.
     pub(crate) async fn load_call_stages(&self, limit: u32) -> Result<Vec<(CallSid, CallStage)>, LedgerError> {
         let select =

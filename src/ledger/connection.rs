@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
+use sqlx::{AnyConnection, Row as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::LedgerError;
-use super::database::{Database, PostgresLease};
+use super::database::{self, Database};
 
 /// How long a write waits for another write, of this process or another one. A caller is on the line meanwhile.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -66,15 +66,7 @@ pub(super) struct WriteTransaction {
     turn: Option<WriteLock>,
     database: Database,
     /// Set with PostgreSQL.
-    begun: Option<BegunTransaction>,
-}
-
-/// What PostgreSQL says when a transaction begins.
-#[derive(Debug)]
-struct BegunTransaction {
-    id: TransactionId,
-    /// The owner of the lease.
-    owner: Option<String>,
+    id: Option<TransactionId>,
 }
 
 impl LedgerWriter {
@@ -103,9 +95,9 @@ impl LedgerWriter {
             let kept = turn.connection.take();
             let is_kept = kept.is_some();
             match self.try_begin(kept).await {
-                Ok((connection, begun)) => {
+                Ok((connection, id)) => {
                     turn.connection = Some(connection);
-                    return Ok(WriteTransaction { turn: Some(turn), database: self.database.clone(), begun });
+                    return Ok(WriteTransaction { turn: Some(turn), database: self.database.clone(), id });
                 }
                 // The server may have closed an idle connection, such as by its own restart.
                 Err(_) if is_kept && self.database.is_remote() => lock(&self.idle).clear(),
@@ -118,25 +110,25 @@ impl LedgerWriter {
     async fn try_begin(
         &self,
         connection: Option<AnyConnection>,
-    ) -> Result<(AnyConnection, Option<BegunTransaction>), sqlx::Error> {
+    ) -> Result<(AnyConnection, Option<TransactionId>), sqlx::Error> {
         let mut connection = match connection {
             Some(connection) => connection,
             None => self.database.connect_writer().await?,
         };
-        let begun = match self.database {
+        let id = match self.database {
             Database::Sqlite(_) => {
                 // A transaction that begins with a read can fail later because another process has written meanwhile.
                 sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await?;
                 None
             }
             Database::Postgres(_) => {
-                let begin = sqlx::raw_sql(AssertSqlSafe(PostgresLease::begin_statement()));
-                let rows = timeout(BUSY_TIMEOUT, begin.fetch_all(&mut connection)).await.map_err(|_| timed_out())??;
+                let begin = sqlx::raw_sql(database::BEGIN).fetch_all(&mut connection);
+                let rows = timeout(BUSY_TIMEOUT, begin).await.map_err(|_| timed_out())??;
                 let row = rows.last().ok_or(sqlx::Error::RowNotFound)?;
-                Some(BegunTransaction { id: TransactionId(row.try_get(0)?), owner: row.try_get(1)? })
+                Some(TransactionId(row.try_get(0)?))
             }
         };
-        Ok((connection, begun))
+        Ok((connection, id))
     }
 
     /// Finds out how a transaction ended whose commit failed.
@@ -175,7 +167,7 @@ impl WriteTransaction {
             Ok(Err(error)) => LedgerError::from(error),
             Err(_) => LedgerError::Busy,
         };
-        let Some(BegunTransaction { id, .. }) = &self.begun else { return Err(failed) };
+        let Some(id) = &self.id else { return Err(failed) };
         if let Some(turn) = &mut self.turn {
             turn.connection = None;
         }
@@ -203,17 +195,12 @@ impl WriteTransaction {
 
     /// The id of the transaction, with PostgreSQL.
     pub(super) fn id(&self) -> Option<&TransactionId> {
-        self.begun.as_ref().map(|begun| &begun.id)
-    }
-
-    /// The owner of the lease of PostgreSQL. It stays the owner until the transaction ends.
-    pub(super) fn owner(&self) -> Option<&str> {
-        self.begun.as_ref()?.owner.as_deref()
+        self.id.as_ref()
     }
 
     /// Whether the database is at the other end of a network.
     pub(super) fn is_remote(&self) -> bool {
-        self.begun.is_some()
+        self.id.is_some()
     }
 
     /// Waits until nobody else decides about this, and keeps others from it until the transaction ends. Each statement after

@@ -15,11 +15,11 @@ use sqlx::{AnyConnection, AnyPool, SqlStr};
 use super::connection::{self, BUSY_TIMEOUT, LedgerWriter};
 use super::lease::{Lease, TakeLeaseError};
 use super::limited::Readers;
-use super::{AppliedLimits, Ledger, LedgerInner, OpenLedgerError, ServerClaim};
+use super::{AppliedLimits, FileClaim, Ledger, LedgerInner, OpenLedgerError};
 use crate::config::{DatabaseUrl, PostgresUrl};
 
 pub use postgres::DatabaseProbe;
-pub(super) use postgres::{PostgresLease, PostgresServer};
+pub(super) use postgres::{BEGIN, PostgresServer};
 pub(super) use sqlite::{FileIdentity, SqliteFile};
 
 /// Version, name and SQL of a migration.
@@ -33,8 +33,8 @@ pub(super) enum Database {
 }
 
 impl Ledger {
-    /// Opens the ledger for a server: creates or migrates its tables, and locks other servers out. The file of SQLite is
-    /// created if it is missing.
+    /// Opens the ledger for a server: creates or migrates its tables. The file of SQLite is created if it is missing, and
+    /// locked for other servers.
     pub async fn open(url: impl Into<DatabaseUrl>) -> Result<Self, OpenLedgerError> {
         Self::open_for_server(url.into(), false).await
     }
@@ -59,7 +59,7 @@ impl Ledger {
         if let (DatabaseUrl::Postgres(url), false) = (&url, is_ledger.map_err(&failed)?) {
             return Err(OpenLedgerError::Empty(url.clone()));
         }
-        Self::from_database(database, ServerClaim::None).map_err(failed)
+        Self::from_database(database, FileClaim::None).map_err(failed)
     }
 
     async fn open_for_server(url: DatabaseUrl, take_over: bool) -> Result<Self, OpenLedgerError> {
@@ -80,8 +80,7 @@ impl Ledger {
             TakeLeaseError::Copied => OpenLedgerError::Copied(path.to_owned()),
             TakeLeaseError::Database(error) => failed(error),
         })?;
-        let ledger =
-            Self::from_database(Database::Sqlite(sqlite), ServerClaim::Sqlite(lease, file)).map_err(&failed)?;
+        let ledger = Self::from_database(Database::Sqlite(sqlite), FileClaim::Server(lease, file)).map_err(&failed)?;
         let pool = &ledger.0.readers.pool;
         let readers = join_all((0..pool.options().get_max_connections()).map(|_| pool.acquire())).await;
         readers.into_iter().collect::<Result<Vec<_>, _>>().map_err(failed)?;
@@ -97,16 +96,13 @@ impl Ledger {
         if let Some(lacks) = lacks {
             return Err(OpenLedgerError::Unsuitable(url.clone(), lacks));
         }
-        let lock = server.wait_for_server_lock().await.map_err(&failed)?;
-        let lock = lock.ok_or_else(|| OpenLedgerError::PostgresInUse(url.clone()))?;
         // During a deploy, and after a return to an older version, two versions share the tables.
         migrate(&mut connection, &postgres::MIGRATIONS, true, of).await?;
         connection::close(connection).await;
-        let lease = server.take_lease(lock).await.map_err(&failed)?;
-        Self::from_database(Database::Postgres(server), ServerClaim::Postgres(lease)).map_err(failed)
+        Self::from_database(Database::Postgres(server), FileClaim::None).map_err(failed)
     }
 
-    fn from_database(database: Database, claim: ServerClaim) -> Result<Self, sqlx::Error> {
+    fn from_database(database: Database, claim: FileClaim) -> Result<Self, sqlx::Error> {
         let inner = LedgerInner {
             writer: LedgerWriter::new(database.clone()),
             readers: Readers { pool: database.readers()?, is_remote: database.is_remote() },
@@ -212,8 +208,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_engines_have_the_same_version() {
-        let version = |texts: &[MigrationText]| texts.last().unwrap().0;
-        assert_eq!(version(&sqlite::MIGRATIONS), version(&postgres::MIGRATIONS));
+    fn a_number_is_not_given_twice() {
+        let newer =
+            |texts: &[MigrationText]| texts.iter().filter(|text| text.0 > 9).map(|text| (text.0, text.1)).collect();
+        let (sqlite, postgres): (Vec<_>, Vec<_>) = (newer(&sqlite::MIGRATIONS), newer(&postgres::MIGRATIONS));
+        for (number, name) in sqlite {
+            assert!(postgres.iter().all(|(other, other_name)| *other != number || *other_name == name), "{number}");
+        }
     }
 }

@@ -50,7 +50,6 @@ impl LedgerError {
         }
     }
 
-    /// Whether another write, of this process or another one, was the cause.
     /// Whether another write stood in the way, so that nothing was written: a deadlock, or a row that appeared meanwhile.
     pub(super) fn is_conflict(&self) -> bool {
         match self {
@@ -69,6 +68,7 @@ impl LedgerError {
         }
     }
 
+    /// Whether another write, of this process or another one, took too long.
     pub(super) fn is_busy(&self) -> bool {
         match self {
             Self::Busy => true,
@@ -113,9 +113,6 @@ pub enum OpenLedgerError {
     /// A migration failed, for example because a newer version wrote the file.
     #[error("the ledger {url} cannot be migrated to this version{hint}", url = .0, hint = migration_hint(.1))]
     Migration(DatabaseUrl, #[source] MigrateError),
-    /// Another server uses the database.
-    #[error("another server uses the ledger {0}: stop it, or give this one a DATABASE_URL of its own")]
-    PostgresInUse(PostgresUrl),
     /// The server of the database lacks what the ledger needs.
     #[error("the ledger {0} {1}")]
     Unsuitable(PostgresUrl, String),
@@ -173,6 +170,12 @@ pub enum RecordRequestError {
     /// The ledger has a fault that blocks payments.
     #[error("payments are blocked: {0}")]
     LedgerUnavailable(LedgerFault),
+    /// This server has not claimed the call: the ledger could not be written when the call began.
+    #[error("the call is not claimed yet")]
+    Unclaimed,
+    /// Another server has the call.
+    #[error("another server has the call")]
+    Elsewhere,
 }
 
 impl RecordRequestError {
@@ -184,7 +187,7 @@ impl RecordRequestError {
     /// What is wrong and what to do about it, as text for the model.
     pub fn model_message(&self) -> &'static str {
         match self {
-            Self::Ledger(_) => {
+            Self::Ledger(_) | Self::Unclaimed | Self::Elsewhere => {
                 "Nothing was done, since payments cannot be recorded at the moment. Apologise, and offer to try once more \
                  or to connect the caller with a person."
             }

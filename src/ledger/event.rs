@@ -13,14 +13,16 @@ use crate::payment::{
     Amount, CallerAttestation, CardTestingPattern, ConsentAnswer, ConsentRecord, EntryError, Field, IdempotencyKey,
     Last4, PaymentOutcome, PaymentSessionResult, TwilioResponse, UpdateAction,
 };
+use crate::server_id::ServerId;
 
 /// An event of a payment. It contains no card data and no token.
 #[derive(Debug)]
 pub(super) enum LedgerEvent<'a> {
     /// What the caller's network attests about the caller's number.
     CallerAttested { attestation: CallerAttestation },
-    /// A request to create a session is about to be sent.
-    CreateRequested { key: &'a IdempotencyKey },
+    /// A request to create a session is about to be sent. Where several servers share the ledger, the first names the server to
+    /// which Twilio reports.
+    CreateRequested { key: &'a IdempotencyKey, server: Option<ServerId> },
     /// The SID of the session is known.
     SessionCreated { sid: &'a PaymentSid },
     /// A session was found that this ledger did not request.
@@ -98,7 +100,10 @@ impl LedgerEvent<'_> {
     pub(super) fn data(&self) -> Value {
         match self {
             Self::CallerAttested { attestation } => json!({"attestation": attestation.as_str()}),
-            Self::CreateRequested { key } => json!({"key": key.as_str()}),
+            Self::CreateRequested { key, server: None } => json!({"key": key.as_str()}),
+            Self::CreateRequested { key, server: Some(server) } => {
+                json!({"key": key.as_str(), "server": server.to_string()})
+            }
             Self::SessionCreated { sid } => json!({"paymentSid": sid.as_str()}),
             Self::SessionFound { sid, charge } => json!({"paymentSid": sid.as_str(), "chargeAmount": charge}),
             Self::UpdateRequested { change, key } => json!({"change": change.as_str(), "key": key.as_str()}),
@@ -188,6 +193,20 @@ pub(super) fn statement_data(agreed: &ConsentRecord) -> Value {
         "version": agreed.text_version,
         "answer": agreed.answer.as_str(),
     })
+}
+
+/// The server to which Twilio reports on a payment, as its first request was recorded.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct ReportedTo {
+    #[serde(default)]
+    server: Option<String>,
+}
+
+impl ReportedTo {
+    /// Reads the data of the first request of a payment.
+    pub(super) fn parse(data: &str) -> Option<ServerId> {
+        serde_json::from_str::<Self>(data).ok()?.server?.parse().ok()
+    }
 }
 
 /// What a statement said of an amount, as it was recorded.

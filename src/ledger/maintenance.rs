@@ -1,15 +1,15 @@
-//! Background maintenance of a server's ledger: writes buffered records, and makes sure that no other server has taken the
-//! ledger and that a file is in place.
+//! Background maintenance of a server's ledger: writes buffered records, notices the end of a fault, and makes sure that a
+//! file is in place and that no other server has taken it.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tracing::warn;
 
-use super::database::{Database, FileIdentity, SqliteFile};
-use super::{Ledger, LedgerError, LedgerFault, ServerClaim};
+use super::database::{FileIdentity, SqliteFile};
+use super::{FileClaim, Ledger, LedgerError};
 
-/// How often buffered records are retried, the end of a write fault is detected, and a lost lock of the server is taken again.
+/// How often buffered records are retried, and the end of a write fault is detected.
 pub(super) const TICK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How often the lease is renewed, and the file checked.
@@ -28,7 +28,6 @@ impl Ledger {
         loop {
             tick.tick().await;
             let is_due = beaten.is_none_or(|beaten| beaten.elapsed() >= RENEW_INTERVAL);
-            self.renew_lock().await;
             if is_due {
                 beaten = Some(Instant::now());
                 if let Some(file) = self.0.database.file() {
@@ -52,25 +51,13 @@ impl Ledger {
         }
     }
 
-    /// Writes the buffered records and renews the lease.
+    /// Writes the buffered records and renews the lease of a file.
     async fn renew_lease(&self) -> Result<(), LedgerError> {
         let mut writing = self.begin_write().await?;
-        if let ServerClaim::Sqlite(lease, _) = &self.0.claim {
+        if let FileClaim::Server(lease, _) = &self.0.claim {
             self.track_write_error(lease.renew(&mut writing.transaction).await.map_err(LedgerError::from))?;
         }
         writing.commit().await
-    }
-
-    /// Takes the lock of the server again if its connection is lost, unless another server has taken the lease meanwhile.
-    async fn renew_lock(&self) {
-        let (ServerClaim::Postgres(lease), Database::Postgres(server)) = (&self.0.claim, &self.0.database) else {
-            return;
-        };
-        if self.0.faults.worst() == Some(LedgerFault::LeaseLost) {
-            lease.release_lock().await;
-        } else if let Err(error) = lease.renew_lock(server).await {
-            self.0.faults.set_unwritable(&error.into());
-        }
     }
 }
 

@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sqlx::Row as _;
 use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, Row as _};
 use uuid::Uuid;
 
 use super::payment::{PaymentKey, find_payment};
@@ -20,6 +20,16 @@ use crate::sealing::{SealingKeys, UnsealError, unseal};
 
 /// The longest delay before a delivery is retried.
 pub const MAX_RETRY_DELAY: SignedDuration = SignedDuration::from_hours(1);
+
+/// How long a server has an event that it delivers to itself: twice as long as an attempt may take.
+const CLAIM_LENGTH: SignedDuration = SignedDuration::from_secs(20);
+
+/// What makes an event due at `$1`, with the latest time of a retry in `$2`: nothing older of its payment is undelivered.
+const DUE: &str = "delivered_at IS NULL AND (due_at <= $1 OR due_at > $2) AND NOT EXISTS (SELECT 1 FROM outbox AS older \
+    WHERE older.payment_id = outbox.payment_id AND older.id < outbox.id AND older.delivered_at IS NULL)";
+
+/// What was never sent comes first.
+const DUE_ORDER: &str = "attempts > 0, due_at";
 
 /// A webhook event as JSON: the state of a payment after a change. A payment may have several, in order: unknown and
 /// then charged, charged and then refunded.
@@ -226,17 +236,51 @@ impl Ledger {
         if self.0.faults.is_delivery_blocked() {
             return Ok(Vec::new());
         }
-        let rows = sqlx::query(
-            "SELECT outbox.id, outbox.call_sid, outcome, attempts, token FROM outbox LEFT JOIN payments ON payments.id = payment_id \
-             WHERE delivered_at IS NULL AND (due_at <= $1 OR due_at > $2) AND NOT EXISTS (SELECT 1 FROM outbox AS older \
-             WHERE older.payment_id = outbox.payment_id AND older.id < outbox.id AND older.delivered_at IS NULL) \
-             ORDER BY attempts > 0, due_at LIMIT $3",
-        )
-        .bind(now.as_millisecond())
-        .bind(max_retry_time(now))
-        .bind(i64::from(limit))
-        .fetch_all(&self.0.readers)
-        .await?;
+        let due = format!(
+            "SELECT outbox.id, outbox.call_sid, outcome, attempts, token FROM outbox \
+             LEFT JOIN payments ON payments.id = payment_id WHERE {DUE} ORDER BY {DUE_ORDER} LIMIT $3"
+        );
+        let rows = sqlx::query(AssertSqlSafe(due))
+            .bind(now.as_millisecond())
+            .bind(max_retry_time(now))
+            .bind(i64::from(limit))
+            .fetch_all(&self.0.readers)
+            .await?;
+        let keys = self.0.sealing_keys.get();
+        rows.iter().map(|row| read_due_delivery(row, keys)).collect()
+    }
+
+    /// Claims events that are due for this server, as [`due_deliveries`](Self::due_deliveries) finds them. Where several
+    /// servers share the ledger no other one gets them for [`CLAIM_LENGTH`]: if this server dies, another delivers them then.
+    ///
+    /// Returns at most `room` of them or, from a file, also the `in_flight` ones of this server, which are due as well.
+    pub(crate) async fn claim_deliveries(
+        &self,
+        now: Timestamp,
+        room: usize,
+        in_flight: usize,
+    ) -> Result<Vec<DueDelivery>, LedgerError> {
+        let limit = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        let due = self.due_deliveries(now, limit(room + in_flight)).await?;
+        if due.is_empty() || !self.0.database.is_remote() {
+            return Ok(due);
+        }
+        let claim = format!(
+            "WITH claimed AS (UPDATE outbox SET due_at = $4 WHERE id IN (SELECT id FROM outbox WHERE {DUE} \
+             ORDER BY {DUE_ORDER} LIMIT $3 FOR UPDATE SKIP LOCKED) RETURNING id, payment_id, call_sid, outcome, attempts) \
+             SELECT claimed.id, claimed.call_sid, outcome, attempts, token FROM claimed \
+             LEFT JOIN payments ON payments.id = payment_id"
+        );
+        let until = now.saturating_add(CLAIM_LENGTH).unwrap_or(Timestamp::MAX);
+        let mut writing = self.begin_write().await?;
+        let rows = sqlx::query(AssertSqlSafe(claim))
+            .bind(now.as_millisecond())
+            .bind(max_retry_time(now))
+            .bind(i64::from(limit(room)))
+            .bind(until.as_millisecond())
+            .fetch_all(&mut writing.transaction)
+            .await?;
+        writing.commit().await?;
         let keys = self.0.sealing_keys.get();
         rows.iter().map(|row| read_due_delivery(row, keys)).collect()
     }

@@ -2,15 +2,22 @@
 
 use std::sync::Arc;
 
+use super::event::ReportedTo;
 use super::{CallData, Ledger, LedgerError, LedgerRecord, LedgerTransaction, Payment, PaymentState, payment};
+use crate::call_claim::CallClaim;
 use crate::ids::{CallSid, PaymentSid};
 use crate::payment::{
     Amount, CreatePayment, PaymentId, PaymentSettings, PaymentTermsError, UpdateAction, UpdatePayment,
 };
 use crate::redact::Private;
+use crate::server_id::ServerId;
 
 /// The number of requests to cancel a payment, of which each may have been sent more than once.
 pub(super) const COUNT_CANCELS: &str = "SELECT count(DISTINCT idempotency_key) FROM events WHERE payment_id = $1 AND kind = 'asking' AND change = 'cancel'";
+
+/// The data of the first request of a payment.
+pub(super) const FIRST_REQUEST: &str =
+    "SELECT data FROM events WHERE payment_id = $1 AND kind = 'opening' ORDER BY id LIMIT 1";
 
 /// A payment whose session may still be open at Twilio. It was not submitted.
 #[derive(Debug, Clone)]
@@ -27,6 +34,8 @@ pub struct OrphanedPayment {
     cancel_attempt: u32,
     /// Why it is abandoned.
     reason: &'static str,
+    /// The server to which Twilio reports on it, where several share the ledger. A request that is repeated has to be the same.
+    pub(crate) reported_to: Option<ServerId>,
 }
 
 impl OrphanedPayment {
@@ -69,7 +78,7 @@ impl OrphanedPayment {
 }
 
 impl Ledger {
-    /// Finds the payments that the last server left open, before anything else is done. Submitted payments become
+    /// Finds the payments that the last server of a file left open, before anything else is done. Submitted payments become
     /// unknown. Payments that may be open at Twilio are returned, to be cancelled; no payment starts on their calls
     /// until [`finish_recovery`](Self::finish_recovery).
     pub async fn recover_open_payments(&self) -> Result<Vec<OrphanedPayment>, LedgerError> {
@@ -83,12 +92,31 @@ impl Ledger {
     }
 
     /// Does the same as [`recover_open_payments`](Self::recover_open_payments) for one call whose session broke.
-    pub async fn recover_open_payments_of(&self, call: &CallSid) -> Result<Vec<OrphanedPayment>, LedgerError> {
+    pub async fn recover_open_payments_of(
+        &self,
+        call: &CallSid,
+        claim: Option<&CallClaim>,
+    ) -> Result<Vec<OrphanedPayment>, LedgerError> {
         let mut writing = self.begin_write().await?;
         writing.lock_call(call).await?;
+        self.orphan_payments_of(writing, call, "the session broke", claim).await
+    }
+
+    /// Leaves the open payments of a call to whoever has claimed it, and commits.
+    pub(super) async fn orphan_payments_of(
+        &self,
+        mut writing: LedgerTransaction,
+        call: &CallSid,
+        why: &'static str,
+        claim: Option<&CallClaim>,
+    ) -> Result<Vec<OrphanedPayment>, LedgerError> {
         let mut open = payment::find_by_call(&mut writing.transaction, call).await?;
         open.retain(|payment| payment.state.is_in_progress());
-        self.orphan_payments(writing, open, "the session broke").await
+        let mut orphaned = self.orphan_payments(writing, open, why).await?;
+        for payment in &mut orphaned {
+            payment.call.claim = claim.cloned();
+        }
+        Ok(orphaned)
     }
 
     async fn orphan_payments(
@@ -146,6 +174,8 @@ impl LedgerTransaction {
     async fn orphaned_payment(&mut self, payment: Payment, why: &'static str) -> Result<OrphanedPayment, LedgerError> {
         let asked: i64 =
             sqlx::query_scalar(COUNT_CANCELS).bind(payment.id.to_string()).fetch_one(&mut self.transaction).await?;
+        let first_request = sqlx::query_scalar(FIRST_REQUEST).bind(payment.id.to_string());
+        let first_request: Option<String> = first_request.fetch_optional(&mut self.transaction).await?;
         let call = CallData {
             call_sid: payment.call_sid.clone(),
             caller: payment.caller.clone(),
@@ -153,6 +183,7 @@ impl LedgerTransaction {
             call_reference: payment.call_reference.clone(),
             order_reference: payment.order_reference.clone(),
             order_key: payment.order_key.clone(),
+            claim: None,
         };
         let Payment { id, payment_sid: sid, amount, method, description, .. } = payment;
         Ok(OrphanedPayment {
@@ -164,6 +195,7 @@ impl LedgerTransaction {
             description,
             cancel_attempt: u32::try_from(asked).unwrap_or(u32::MAX).max(1),
             reason: why,
+            reported_to: first_request.and_then(|data| ReportedTo::parse(&data)),
         })
     }
 }

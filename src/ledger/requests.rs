@@ -12,6 +12,7 @@ use super::text::storable;
 use super::{
     Ledger, LedgerError, LedgerEvent, LedgerRecord, LedgerTransaction, Payment, PaymentState, RecordRequestError,
 };
+use crate::call_claim::CallClaim;
 use crate::ids::{CallSid, PaymentSid};
 use crate::payment::{
     CallerAttestation, CreatePayment, DebtReferences, IdempotencyKey, PaymentId, PaymentTerms, SubmissionRefusal,
@@ -43,6 +44,8 @@ pub struct CallData {
     pub order_reference: Option<Private<String>>,
     /// The key of the order: see [`order_key`].
     pub(super) order_key: Option<String>,
+    /// The claim of this server to the call, where several servers share the ledger.
+    pub(crate) claim: Option<CallClaim>,
 }
 
 impl CallData {
@@ -99,6 +102,7 @@ impl CallData {
             call_reference: None,
             order_reference: None,
             order_key: None,
+            claim: None,
         }
     }
 }
@@ -140,13 +144,26 @@ impl Ledger {
         update: &UpdatePayment,
     ) -> Result<(), RecordRequestError> {
         if update.action == UpdateAction::Cancel {
-            let record = LedgerRecord::CancelRequest(call.clone(), Box::new(update.clone()));
-            return Ok(self.write_or_buffer(record).await.map(drop)?);
+            return self.record_cancel_request(call, update).await;
         }
         match Box::pin(self.try_update_request(call, update)).await {
             Err(refused) if refused.is_conflict() => Box::pin(self.try_update_request(call, update)).await,
             done => done,
         }
+    }
+
+    /// Records a request to cancel a session, unless another server has the call. Nothing else prevents it.
+    async fn record_cancel_request(&self, call: &CallData, update: &UpdatePayment) -> Result<(), RecordRequestError> {
+        if call.claim.is_some() {
+            match Box::pin(self.try_update_request(call, update)).await {
+                Ok(()) => return Ok(()),
+                Err(RecordRequestError::Elsewhere) => return Err(RecordRequestError::Elsewhere),
+                Err(_) => {}
+            }
+        }
+        // What is buffered is sent to Twilio now, whoever has the call when it is written.
+        let call = CallData { claim: None, ..call.clone() };
+        Ok(self.write_or_buffer(LedgerRecord::CancelRequest(call, Box::new(update.clone()))).await.map(drop)?)
     }
 
     async fn try_update_request(&self, call: &CallData, update: &UpdatePayment) -> Result<(), RecordRequestError> {
@@ -170,9 +187,11 @@ impl Ledger {
 
     /// Records the end of a call, and abandons its open payments. A submitted payment is unknown until its result
     /// arrives.
-    pub async fn record_call_ended(&self, call: &CallSid) -> Result<(), LedgerError> {
-        let payments = find_by_call(&self.0.readers, call).await;
-        if payments.is_ok_and(|payments| !payments.iter().any(|payment| payment.state.is_in_progress())) {
+    pub async fn record_call_ended(&self, call: &CallData) -> Result<(), LedgerError> {
+        let payments = find_by_call(&self.0.readers, &call.call_sid).await;
+        if call.claim.is_none()
+            && payments.is_ok_and(|payments| !payments.iter().any(|payment| payment.state.is_in_progress()))
+        {
             return Ok(());
         }
         self.write_or_buffer(LedgerRecord::CallEnded(call.clone())).await.map(drop)
@@ -186,6 +205,7 @@ async fn write_create_request(
 ) -> Result<(), RecordRequestError> {
     let call = &call.with_debt_of(&create.terms);
     writing.lock_call(&call.call_sid).await?;
+    writing.check_claim(&call.call_sid, call.claim.as_ref()).await?;
     let payment = if let Some(asked_before) = writing.find_payment(PaymentKey::Id(create.id)).await? {
         asked_before
     } else {
@@ -202,7 +222,9 @@ async fn write_create_request(
         }
         payment
     };
-    writing.append_event(&payment, &LedgerEvent::CreateRequested { key: &create.idempotency_key }, None).await?;
+    let server = call.claim.as_ref().map(CallClaim::server);
+    let requested = LedgerEvent::CreateRequested { key: &create.idempotency_key, server };
+    writing.append_event(&payment, &requested, None).await?;
     Ok(())
 }
 
@@ -234,6 +256,7 @@ async fn write_update_request(
     update: &UpdatePayment,
 ) -> Result<(), RecordRequestError> {
     writing.lock_call(&call.call_sid).await?;
+    writing.check_claim(&call.call_sid, call.claim.as_ref()).await?;
     let mut payment = match writing.find_updated_payment(update).await? {
         Some(payment) => payment,
         // A session that this ledger did not request is recorded, to be cancelled.
@@ -313,11 +336,17 @@ pub(super) async fn write_update_response(
     }
 }
 
-pub(super) async fn write_call_ended(writing: &mut LedgerTransaction, call: &CallSid) -> Result<(), LedgerError> {
-    for mut payment in find_by_call(&mut writing.transaction, call).await? {
+/// Abandons the open payments of a call that is over, and forgets who has it. Returns `false`, and does nothing, if another
+/// server has it.
+pub(super) async fn write_call_ended(writing: &mut LedgerTransaction, call: &CallData) -> Result<bool, LedgerError> {
+    if writing.has_moved(call).await? {
+        return Ok(false);
+    }
+    for mut payment in find_by_call(&mut writing.transaction, &call.call_sid).await? {
         writing.abandon(&mut payment, "the call ended").await?;
     }
-    Ok(())
+    writing.forget_call(call).await?;
+    Ok(true)
 }
 
 impl LedgerTransaction {

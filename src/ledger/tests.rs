@@ -7,6 +7,7 @@ mod erasure;
 mod fault_recovery;
 mod faults;
 mod group_commit;
+mod many_servers;
 mod migrations;
 mod plans;
 mod postgres;

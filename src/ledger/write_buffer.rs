@@ -26,10 +26,10 @@ pub(super) const MAX_BUFFERED: usize = 4_096;
 /// The maximum number of records that are written in one transaction.
 pub(super) const BATCH: usize = 64;
 
-/// How long a record waits for a lock of another process, or for anything during a fault: Twilio waits for the
 /// How long a buffered record is left alone that another session keeps locked.
 const BLOCKED_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long a record waits for a lock of another process, or for anything during a fault: Twilio waits for the
 /// response. For other writes of this process it waits longer, since a buffered record is lost in a crash.
 pub(super) const LOCK_TIMEOUT: Duration = Duration::from_millis(250);
 
@@ -46,7 +46,7 @@ pub(super) enum LedgerRecord {
     /// The caller's answer to a statement of the server.
     Statement(CallSid, Box<ConsentRecord>),
     /// The call has ended.
-    CallEnded(CallSid),
+    CallEnded(CallData),
     /// The call has ended, and the business is to know it; with the id of that event.
     CallEndReport(Box<CallEnd>, Uuid),
     /// The call has reached a stage, or begins anew.
@@ -61,8 +61,8 @@ impl LedgerRecord {
             Self::Callback(status) => RecordCall::Sid(&status.call_sid),
             Self::CreateResponse(create, _) => RecordCall::OfPayment(create.id),
             Self::UpdateResponse(update, _) => RecordCall::OfPayment(update.id),
-            Self::CancelRequest(call, _) => RecordCall::Sid(&call.call_sid),
-            Self::Statement(call, _) | Self::CallEnded(call) | Self::CallStage(call, _) => RecordCall::Sid(call),
+            Self::CancelRequest(call, _) | Self::CallEnded(call) => RecordCall::Sid(&call.call_sid),
+            Self::Statement(call, _) | Self::CallStage(call, _) => RecordCall::Sid(call),
             Self::CallEndReport(end, _) => RecordCall::Sid(&end.call.call_sid),
             Self::RecoveryFinished(left) => RecordCall::Sid(&left.call.call_sid),
         }
@@ -76,7 +76,7 @@ impl LedgerRecord {
             Self::CancelRequest(_, update) => ("cancel_request", update.payment_sid.as_str()),
             Self::UpdateResponse(update, _) => ("update_response", update.payment_sid.as_str()),
             Self::Statement(call, _) => ("statement", call.as_str()),
-            Self::CallEnded(call) => ("call_ended", call.as_str()),
+            Self::CallEnded(call) => ("call_ended", call.call_sid.as_str()),
             Self::CallEndReport(end, _) => ("call_end_report", end.call.call_sid.as_str()),
             Self::CallStage(call, _) => ("call_stage", call.as_str()),
             Self::RecoveryFinished(left) => ("recovery_finished", left.call.call_sid.as_str()),
@@ -331,7 +331,7 @@ impl LedgerTransaction {
                 requests::write_update_response(self, update, answer).await?;
             }
             LedgerRecord::Statement(call, agreed) => orders::write_statement(self, call, agreed).await?,
-            LedgerRecord::CallEnded(call) => requests::write_call_ended(self, call).await?,
+            LedgerRecord::CallEnded(call) => drop(requests::write_call_ended(self, call).await?),
             LedgerRecord::CallEndReport(end, id) => call_end::write_call_end(self, end, *id).await?,
             LedgerRecord::CallStage(call, stage) => call_stages::write_call_stage(self, call, *stage).await?,
             LedgerRecord::RecoveryFinished(left) => recovery::write_recovery_finished(self, left).await?,

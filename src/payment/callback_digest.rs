@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::str::FromStr;
 
 use hmac::{Hmac, Mac as _};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -37,6 +38,16 @@ impl CallbackDigester {
             mac.update(value.as_bytes());
         }
         CallbackDigest(mac.finalize().into_bytes().into())
+    }
+}
+
+impl FromStr for CallbackDigest {
+    type Err = hex::FromHexError;
+
+    fn from_str(text: &str) -> Result<Self, hex::FromHexError> {
+        let mut digest = [0; 32];
+        hex::decode_to_slice(text, &mut digest)?;
+        Ok(Self(digest))
     }
 }
 

@@ -133,7 +133,7 @@ impl Chat {
         let (call, _) = Call::begin(Arc::new(settings), &setup, None, &PriorPayments::default(), id, now());
         let response_service = context.response_service.for_call(library.server.model, CallIdentity::new(&setup, None));
         let began = (now(), Timestamp::now());
-        let (tools, tool_events) = ToolRunner::new(&context, context.tool_context(&setup, &library), began);
+        let (tools, tool_events) = ToolRunner::new(&context, context.tool_context(&setup, &library, None), began);
         let agent_config = AgentConfig::new(library, &ContextKeys::default()).expect("the default assets exist");
         let agent_config = agent_config.with_listed_tools(context.business_tools.listed());
         let prices = context.telemetry.prices();

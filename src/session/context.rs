@@ -12,11 +12,15 @@ use tracing::warn;
 
 use super::admission::{MAX_REMEMBERED_CALLS, SocketAdmission};
 use super::lifecycle::record_call_end;
+use super::registry::Registration;
 use super::{CONTEXT_KEY, CallRegistry, MANIFEST_KEY, PendingCalls, SharedSettings};
 use crate::assets::{CurrentAssets, Library};
 use crate::business_tools::BusinessToolClient;
 use crate::call::{CallEnvironment, ModelEvent, ToolSpec};
+use crate::call_claim::CallClaim;
 use crate::call_stage::CallStage;
+use crate::call_token::CallToken;
+use crate::fleet::Fleet;
 use crate::ids::CallSid;
 use crate::ledger::{CallData, CallEnd, Ledger, LedgerError};
 use crate::llm::Profile;
@@ -29,7 +33,7 @@ use crate::tools::ToolContext;
 use crate::usage_limits::{AdmissionError, CallerKey, Usage};
 use crate::{payment, twilio};
 
-/// How long a webhook waits until the end of a call is durable.
+/// How long a webhook waits until a stage of a call is durable, or known.
 const STAGE_WRITE_LIMIT: Duration = Duration::from_millis(500);
 
 /// The state and services that all sessions share.
@@ -53,6 +57,8 @@ pub struct SessionContext {
     pub ledger: Ledger,
     /// Limits the log lines that anyone can cause.
     pub(crate) log_limiter: Arc<LogLimiter>,
+    /// The servers that share the ledger; `None` if this one has it alone.
+    pub fleet: Option<Arc<Fleet>>,
     /// The live calls.
     pub calls: CallRegistry,
     /// Decides which sockets belong to a call of ours.
@@ -107,23 +113,37 @@ impl SessionContext {
         Ok(())
     }
 
-    /// Remembers that a call has reached a stage, also over a restart. Returns a task that ends when it is durable, at once
-    /// if it was known.
-    pub(crate) fn record_stage(&self, call: &CallSid, stage: CallStage) -> Option<JoinHandle<()>> {
-        self.admission.record_stage(call, stage, Instant::now()).then(|| self.write_stage(call, Some(stage)))
-    }
-
-    /// Remembers that a call has ended. Waits until that is durable, but not for a ledger that cannot be written.
-    pub(crate) async fn record_ended(&self, call: &CallSid) {
-        if let Some(written) = self.record_stage(call, CallStage::Ended) {
-            let _ = timeout(STAGE_WRITE_LIMIT, written).await;
+    /// Remembers that a call has reached a stage, also over a restart. Waits until that is durable, but not for a ledger that
+    /// cannot be written.
+    pub(crate) async fn record_stage(&self, call: &CallSid, stage: CallStage) {
+        if self.admission.record_stage(call, stage, Instant::now()) {
+            self.write_stage_durably(call, Some(stage)).await;
         }
     }
 
     /// Forgets how far a call has come that a person sends back to the agent.
-    pub(crate) fn begin_anew(&self, call: &CallSid) {
+    pub(crate) async fn begin_anew(&self, call: &CallSid) {
         self.admission.forget_stage(call, Instant::now());
-        self.write_stage(call, None);
+        self.write_stage_durably(call, None).await;
+    }
+
+    /// As [`write_stage`](Self::write_stage), and waits for it.
+    pub(super) async fn write_stage_durably(&self, call: &CallSid, stage: Option<CallStage>) {
+        let _ = timeout(STAGE_WRITE_LIMIT, self.write_stage(call, stage)).await;
+    }
+
+    /// Learns how far a call has come on another server. Nothing is learnt of a call that is live here, or while the ledger
+    /// cannot be read.
+    pub(crate) async fn refresh_stage(&self, call: &CallSid) {
+        if self.fleet.is_none() || self.calls.is_live(call) {
+            return;
+        }
+        if let Ok(Ok(stage)) = timeout(STAGE_WRITE_LIMIT, self.ledger.load_call_stage(call)).await {
+            self.admission.forget_stage(call, Instant::now());
+            if let Some(stage) = stage {
+                self.admission.record_stage(call, stage, Instant::now());
+            }
+        }
     }
 
     pub(super) fn write_stage(&self, call: &CallSid, stage: Option<CallStage>) -> JoinHandle<()> {
@@ -143,7 +163,10 @@ impl SessionContext {
     /// Forgets an outbound call that ends without a session, and lets the webhook report its end.
     pub(crate) async fn end_unconnected_call(&self, call: &CallSid, reason: &'static str) {
         self.usage.admissions.release(call);
-        let order = self.pending_calls.find(call);
+        let order = match self.pending_calls.find(call) {
+            None if self.fleet.is_some() => self.take_order(call).await,
+            order => order,
+        };
         self.pending_calls.remove_call(call);
         let Some(order) = order.filter(|_| self.reports_call_ends) else { return };
         let end = CallEnd {
@@ -159,6 +182,15 @@ impl SessionContext {
         record_call_end(self, end).await;
     }
 
+    /// The token of a session, which names this server where several share the ledger.
+    pub(super) fn call_token(&self, registration: &Registration) -> CallToken {
+        let token = registration.call_token();
+        match &self.fleet {
+            Some(fleet) => token.at_server(self.admission.tokens().server_tag(fleet.id())),
+            None => token,
+        }
+    }
+
     /// Counts the event of the model if it is a tool call.
     pub(super) fn count_tool_call(&self, event: &ModelEvent) {
         if let ModelEvent::ToolCall(call) = event {
@@ -167,10 +199,11 @@ impl SessionContext {
     }
 
     /// Returns the services that the tools of a call use.
-    pub(super) fn tool_context(&self, setup: &Setup, library: &Library) -> Arc<ToolContext> {
+    pub(super) fn tool_context(&self, setup: &Setup, library: &Library, claim: Option<CallClaim>) -> Arc<ToolContext> {
         let ledger = self.ledger.with_limits(library.server.limits.clone(), self.environment.payment.currency);
         let mut call = CallData::from_setup(setup);
         call.attestation = self.pending_calls.attestation(&setup.call_sid);
+        call.claim = claim;
         Arc::new(ToolContext { twilio: self.twilio.clone(), ledger, call })
     }
 }

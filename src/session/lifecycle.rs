@@ -14,20 +14,21 @@ use super::agent_config::AgentConfig;
 use super::external_calls::ExternalCalls;
 use super::inputs::Inputs;
 use super::parameters;
-use super::registry::HandOverSocketError;
+use super::registry::{HandOverSocketError, Registration};
 use super::tool_runner::ToolRunner;
 use super::turn_recorder::TurnRecorder;
 use super::{RelaySocket, Session, SessionContext, SessionEnd, SocketInput, SocketOutput};
 use crate::assets::Library;
 use crate::call::{Action, CONTEXT_PARAMETERS, Call, CallEnding, CallSettings, ContextKeys, MANIFEST_PARAMETERS};
+use crate::call_claim::CallClaim;
 use crate::call_identity::CallIdentity;
 use crate::call_stage::CallStage;
 use crate::ids::CallSid;
-use crate::ledger::CallEnd;
+use crate::ledger::{CallData, CallEnd};
+use crate::payment;
 use crate::relay::{IncomingFrame, Setup};
 use crate::telemetry::{CallRecord, CallTotals};
 use crate::tools::ToolContext;
-use crate::{payment, recovery};
 
 /// Time limit for the first frame of a socket.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,10 +54,15 @@ pub(crate) async fn serve_socket(context: Arc<SessionContext>, mut socket: Relay
         let _ = socket.send(SocketOutput::Close(1002, "the first frame must be setup")).await;
         return;
     };
+    context.refresh_stage(&setup.call_sid).await;
     match context.admission.admit(&mut setup, Instant::now()) {
         Ok((session, is_new)) => {
-            if is_new {
-                context.write_stage(&setup.call_sid, Some(CallStage::Connected(session)));
+            let stage = Some(CallStage::Connected(session));
+            match is_new {
+                // Every server has to know it before it is asked about the call.
+                true if context.fleet.is_some() => context.write_stage_durably(&setup.call_sid, stage).await,
+                true => drop(context.write_stage(&setup.call_sid, stage)),
+                false => {}
             }
         }
         Err(error) => {
@@ -100,10 +106,9 @@ async fn first_frame(socket: &mut RelaySocket) -> Option<SocketInput> {
 async fn run_session(context: Arc<SessionContext>, setup: Setup, socket: RelaySocket) {
     let started = (Instant::now(), Timestamp::now());
     let Some(begun) = Box::pin(begin_session(&context, setup, socket, started)).await else { return };
-    let BegunSession { mut session, actions, settings, tools, outbound } = begun;
+    let BegunSession { mut session, actions, tools, outbound } = begun;
     let (end, ending, totals) = AssertUnwindSafe(session.run(actions)).catch_unwind().await.unwrap_or_else(|_| {
-        let (call, payment) = (tools.call.call_sid.clone(), settings.payment.clone());
-        context.tasks.spawn(recover_panicked_session(context.clone(), call, payment).in_current_span());
+        context.tasks.spawn(recover_panicked_session(context.clone(), tools.call.clone()).in_current_span());
         (SessionEnd::Panicked, CallEnding::default(), CallTotals::default())
     });
     // What it holds is removed with it, the registration as well.
@@ -132,7 +137,6 @@ struct BegunSession {
     session: Box<Session>,
     /// What the call does first.
     actions: Vec<Action>,
-    settings: Arc<CallSettings>,
     tools: Arc<ToolContext>,
     outbound: bool,
 }
@@ -155,16 +159,20 @@ async fn begin_session(
     info!(event = "call.connected", live_calls, outbound, "The call is connected.");
 
     let sid = setup.call_sid.clone();
+    let claim = claim_call(context, &sid, &registration).await;
     let due_required = context.environment.payment.due_required;
     parameters::merge_business_lookup(&mut setup, context.pending_calls.business_lookup(&sid), due_required);
     parameters::warn_of_unknown_names(&setup);
-    let request = custom_parameter(&setup, CALL_REFERENCE).and_then(|own| context.pending_calls.claim(own, &sid));
+    let request = match custom_parameter(&setup, CALL_REFERENCE) {
+        Some(own) => context.find_order(own, &sid).await,
+        None => None,
+    };
     let request = request.as_ref().map(|data| &**data.reveal());
     let library = context.assets.library();
     let (agent_config, has_agent) = configure_agent(context, library.clone(), &setup);
     let settings = context.settings.of(&library, &context.environment);
     let settings = if has_agent { settings } else { Arc::new(CallSettings { has_agent, ..(*settings).clone() }) };
-    let tool_context = context.tool_context(&setup, &library);
+    let tool_context = context.tool_context(&setup, &library, claim);
     let known = load_known_payments(&tool_context).await;
     let (call, actions) = Call::begin(settings.clone(), &setup, request, &known, Uuid::new_v4(), started_at.into_std());
     if let Some(error) = call.terms_error() {
@@ -181,7 +189,7 @@ async fn begin_session(
         tools,
         response_service: context
             .response_service
-            .for_call(library.server.model, CallIdentity::new(&setup, Some(registration.call_token()))),
+            .for_call(library.server.model, CallIdentity::new(&setup, Some(context.call_token(&registration)))),
         agent_config,
         call,
         inputs: Inputs::new(
@@ -201,7 +209,17 @@ async fn begin_session(
         end: None,
         closed: None,
     };
-    Some(BegunSession { session: Box::new(session), actions, settings, tools: tool_context, outbound })
+    Some(BegunSession { session: Box::new(session), actions, tools: tool_context, outbound })
+}
+
+/// Claims a call that begins, if several servers share the ledger, and remembers what is known of it.
+async fn claim_call(context: &Arc<SessionContext>, call: &CallSid, registration: &Registration) -> Option<CallClaim> {
+    let claim = CallClaim::new(context.fleet.as_ref()?.id());
+    registration.set_claim(claim.clone());
+    if let Some(about) = context.claim_call(call, &claim).await {
+        context.pending_calls.learn(call, &about);
+    }
+    Some(claim)
 }
 
 /// Returns the agent of a call, and whether there is one.
@@ -215,7 +233,8 @@ fn configure_agent(context: &SessionContext, library: Arc<Library>, setup: &Setu
     }
 }
 
-/// Forgets a call whose session has ended, and records its end. A newer session may own the call by now.
+/// Forgets a call whose session has ended, and records its end. A newer session, here or on another server, may own the call
+/// by now.
 async fn forget_call(context: &SessionContext, end: CallEnd) {
     let sid = &end.call.call_sid;
     if context.calls.is_live(sid) {
@@ -234,7 +253,7 @@ pub(super) async fn record_call_end(context: &SessionContext, end: CallEnd) {
     } else if end.is_recovered {
         Ok(())
     } else {
-        context.ledger.record_call_ended(&end.call.call_sid).await
+        context.ledger.record_call_ended(&end.call).await
     };
     if let Err(error) = recorded {
         error!(
@@ -262,19 +281,14 @@ async fn load_known_payments(tool_context: &ToolContext) -> payment::PriorPaymen
 }
 
 /// Cancels the open payment of a panicked session, in the same way as after a crash of the server.
-async fn recover_panicked_session(context: Arc<SessionContext>, call: CallSid, payment: payment::PaymentSettings) {
+async fn recover_panicked_session(context: Arc<SessionContext>, call: CallData) {
     error!(event = "session.panicked", "The session task panicked; its open payment, if any, is cancelled.");
     let retry_until = Instant::now() + RECOVERY_RETRY_LIMIT;
     loop {
-        match context.ledger.recover_open_payments_of(&call).await {
+        match context.ledger.recover_open_payments_of(&call.call_sid, call.claim.as_ref()).await {
             Ok(orphaned) => {
-                return recovery::cancel_orphaned_payments(
-                    context.ledger.clone(),
-                    context.twilio.clone(),
-                    payment,
-                    orphaned,
-                )
-                .await;
+                context.cancel_payments(orphaned).await;
+                return context.release_call(&call.call_sid, call.claim.as_ref()).await;
             }
             Err(_) if Instant::now() < retry_until && !context.hard_stop.is_cancelled() => {
                 tokio::time::sleep(Duration::from_secs(1)).await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::call::CallProgress;
+use crate::call_claim::CallClaim;
 use crate::ids::CallSid;
 use crate::phone_number::PhoneNumber;
 use crate::relay::Setup;
@@ -16,6 +17,8 @@ use crate::telemetry::TurnRecord;
 pub(crate) struct LiveCall {
     sid: CallSid,
     details: OnceLock<CallDetails>,
+    /// The claim of this server to the call, where several share a ledger.
+    claim: OnceLock<CallClaim>,
     progress: Mutex<CallProgress>,
     last_turn: Mutex<Option<TurnShares>>,
 }
@@ -48,11 +51,27 @@ pub(crate) struct CallDetails {
 
 impl LiveCall {
     pub(super) fn new(sid: CallSid) -> Self {
-        Self { sid, details: OnceLock::new(), progress: Mutex::default(), last_turn: Mutex::default() }
+        Self {
+            sid,
+            details: OnceLock::new(),
+            claim: OnceLock::new(),
+            progress: Mutex::default(),
+            last_turn: Mutex::default(),
+        }
     }
 
     pub(super) fn describe(&self, setup: &Setup, started_at: Timestamp) {
         let _ = self.details.set(CallDetails { caller: setup.caller(), outbound: setup.is_outbound(), started_at });
+    }
+
+    /// Says by which claim this server has the call.
+    pub(super) fn set_claim(&self, claim: CallClaim) {
+        let _ = self.claim.set(claim);
+    }
+
+    /// The claim by which this server has the call. `None` until it is set, and where no other server shares the ledger.
+    pub(crate) fn claim(&self) -> Option<&CallClaim> {
+        self.claim.get()
     }
 
     pub(super) fn publish(&self, progress: CallProgress) {

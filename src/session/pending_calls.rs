@@ -6,6 +6,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::expiring_map::{ExpiringMap, ExpiringMapFullError};
@@ -61,6 +62,20 @@ impl BusinessLookup {
             Self::InvalidAmountDue | Self::NoAnswer => 0,
         }
     }
+}
+
+/// What is known of a call before it is connected, as it is kept for the server that gets its socket.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CallAbout {
+    #[serde(default)]
+    parameters: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    is_amount_due_invalid: bool,
+    #[serde(default)]
+    is_unanswered: bool,
+    #[serde(default)]
+    attestation: Option<String>,
 }
 
 /// A JSON object with the properties of an outbound call, without the phone number.
@@ -157,6 +172,42 @@ impl PendingCalls {
         lock(&self.attestations).get_mut(call, now()).copied()
     }
 
+    /// What is known of a call, as JSON for another server. `None` if nothing is.
+    pub(crate) fn about(&self, call: &CallSid) -> Option<String> {
+        let (lookup, attestation) = (self.business_lookup(call), self.attestation(call));
+        if lookup.is_none() && attestation.is_none() {
+            return None;
+        }
+        let about = CallAbout {
+            is_amount_due_invalid: lookup == Some(BusinessLookup::InvalidAmountDue),
+            is_unanswered: lookup == Some(BusinessLookup::NoAnswer),
+            parameters: match lookup {
+                Some(BusinessLookup::Parameters(parameters)) => Some(parameters.into_inner()),
+                _ => None,
+            },
+            attestation: attestation.map(|attestation| attestation.as_str().to_owned()),
+        };
+        Some(serde_json::to_string(&about).expect("texts always serialise"))
+    }
+
+    /// Learns what another server knew of a call, unless this one knows it. What cannot be read is left out: another version
+    /// wrote it.
+    pub(super) fn learn(&self, call: &CallSid, about: &str) {
+        let about: CallAbout = serde_json::from_str(about).unwrap_or_default();
+        let lookup = match about.parameters {
+            Some(parameters) => Some(BusinessLookup::Parameters(Private::new(parameters))),
+            None if about.is_amount_due_invalid => Some(BusinessLookup::InvalidAmountDue),
+            None => about.is_unanswered.then_some(BusinessLookup::NoAnswer),
+        };
+        if let Some(lookup) = lookup.filter(|_| self.business_lookup(call).is_none()) {
+            let _ = self.record_business_lookup(call, lookup);
+        }
+        let attestation = about.attestation.and_then(|attestation| attestation.parse().ok());
+        if let Some(attestation) = attestation.filter(|_| self.attestation(call).is_none()) {
+            let _ = self.record_attestation(call, attestation);
+        }
+    }
+
     /// Removes an order whose call was not placed.
     pub fn remove(&self, reference: &str) {
         self.lock().remove(&reference.to_owned(), now());
@@ -247,6 +298,23 @@ mod tests {
         pending.record_business_lookup(&sid("CA3"), known("1")).unwrap();
         tokio::time::advance(LIFETIME).await;
         assert_eq!(pending.business_lookup(&sid("CA3")), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_server_learns_what_is_known_of_a_call() {
+        let parameters = || Private::new(BTreeMap::from([("amountDue".to_owned(), "25".to_owned())]));
+        for lookup in
+            [BusinessLookup::Parameters(parameters()), BusinessLookup::InvalidAmountDue, BusinessLookup::NoAnswer]
+        {
+            let (here, there) = (PendingCalls::default(), PendingCalls::default());
+            assert_eq!(here.about(&sid("CA1")), None);
+            here.record_business_lookup(&sid("CA1"), lookup.clone()).unwrap();
+            here.record_attestation(&sid("CA1"), CallerAttestation::Full).unwrap();
+            there.learn(&sid("CA1"), &here.about(&sid("CA1")).unwrap());
+            assert_eq!(there.business_lookup(&sid("CA1")), Some(lookup));
+            assert_eq!(there.attestation(&sid("CA1")), Some(CallerAttestation::Full));
+            there.learn(&sid("CA1"), "of another version");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,6 +14,7 @@ use super::external_calls::{ExternalToolCall, ToolsRequest};
 use super::live_call::LiveCall;
 use crate::assets::Library;
 use crate::call::{CallProgress, ContextKeys, ModelRequestId};
+use crate::call_claim::CallClaim;
 use crate::call_token::{CallToken, PresentedToken, TokenDigest};
 use crate::ids::CallSid;
 use crate::payment;
@@ -56,6 +57,8 @@ pub enum SessionMessage {
     MachineAnswered,
     /// Twilio reported that the call has ended.
     CallEnded,
+    /// Another server has the call.
+    Moved,
 }
 
 /// The result of delivering a [`SessionMessage`].
@@ -268,6 +271,11 @@ impl Registration {
     /// Says what operators may see of the call, when it begins.
     pub(super) fn describe(&self, setup: &Setup, started_at: Timestamp) {
         self.live.describe(setup, started_at);
+    }
+
+    /// Says by which claim this server has the call.
+    pub(super) fn set_claim(&self, claim: CallClaim) {
+        self.live.set_claim(claim);
     }
 
     /// Says where the call stands.

@@ -43,6 +43,7 @@ pub(super) async fn context_with(base_url: &str, more: &[(&str, &str)]) -> (Arc<
     let (assets, tasks) = (Assets::built_in(), TaskTracker::new());
     let directory = TempDirectory::new();
     let context = Arc::new(SessionContext {
+        fleet: None,
         telemetry: Arc::default(),
         ledger: Ledger::open(&directory.file()).await.unwrap(),
         response_service: ResponseService::new(

@@ -80,9 +80,11 @@ impl ScenarioLedger {
         let url = |url: String| ("DATABASE_URL".to_owned(), url);
         match self {
             Self::File(directory) => Ok(vec![url(format!("sqlite://{}", directory.path().display()))]),
-            Self::Postgres(database) => {
-                Ok(vec![url(database.url()?.reveal().to_string()), ("SEALING_KEY".to_owned(), SEALING_KEY.to_owned())])
-            }
+            Self::Postgres(database) => Ok(vec![
+                url(database.url()?.reveal().to_string()),
+                ("SEALING_KEY".to_owned(), SEALING_KEY.to_owned()),
+                ("INSTANCE_ADDRESS".to_owned(), "http://localhost".to_owned()),
+            ]),
         }
     }
 

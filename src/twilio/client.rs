@@ -26,9 +26,10 @@ const LIMITS: RequestLimits = RequestLimits {
 ///
 /// A retry has the same idempotency key as the first attempt, so that Twilio processes the request once. A request
 /// without a key is retried only if Twilio has certainly not processed it.
+#[derive(Clone)]
 pub struct TwilioClient {
     pub(super) status_callback: String,
-    pub(super) rest: RestClient,
+    pub(super) rest: Arc<RestClient>,
     /// The server's number.
     pub(super) from: PhoneNumber,
     account_sid: String,
@@ -38,9 +39,14 @@ impl TwilioClient {
     /// Creates a client for the account of `config`. `status_callback` is the absolute URL for payment status
     /// callbacks.
     pub fn new(config: &config::TwilioConfig, status_callback: String) -> Result<Self, BuildTwilioClientError> {
-        let rest = RestClient::new(config, &config.api_base, LIMITS)?;
+        let rest = Arc::new(RestClient::new(config, &config.api_base, LIMITS)?);
         let (from, account_sid) = (config.from_number.clone(), config.account_sid.clone());
         Ok(Self { status_callback, rest, from, account_sid })
+    }
+
+    /// The same client, whose payments Twilio reports to this URL.
+    pub(crate) fn with_status_callback(&self, status_callback: String) -> Self {
+        Self { status_callback, ..self.clone() }
     }
 
     /// Reports requests to this hub from now on.

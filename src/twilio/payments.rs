@@ -12,6 +12,9 @@ use crate::ids::{CallSid, PaymentSid};
 use crate::payment::{CreatePayment, Field, PaymentMethod, UpdateAction, UpdatePayment};
 use crate::telemetry::TwilioOperation;
 
+/// The path of the payment status callback.
+pub(crate) const PAYMENT_STATUS_CALLBACK: &str = "/payment-status-callback";
+
 impl TwilioClient {
     /// Creates a payment session on the call, which must be in progress. Success means that Twilio accepted the
     /// request. Its callback may arrive before the response.

@@ -217,7 +217,7 @@ async fn events_of_one_payment_stay_in_order() {
     let directory = TempDirectory::new();
     let ledger = Ledger::open(&directory.file()).await.unwrap();
     submit_payment(&ledger, 1).await;
-    ledger.record_call_ended(&"CA1".parse().unwrap()).await.unwrap();
+    ledger.record_call_ended(&CallData::from_sid("CA1".parse().unwrap())).await.unwrap();
     let running = run(&webhook, &ledger);
     until("the first is in flight", async || business.received().len() == 1).await;
     report_success(&ledger, 1).await;

@@ -8,10 +8,13 @@ use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tokio::time::Instant;
 
+use super::Harness;
+use super::payment_call::{
+    CALL, CALLBACK, PaymentCall, REPLIES, connect_call, post_callback, post_success, read_payment,
+};
 use super::server::Server;
 use super::server_process::{ServerProcess, WorkDir};
-use super::stand_ins::{ReceivedRequests, StandIns};
-use super::{CALL, FIELDS, Harness, REPLIES, connect_call, post_callback, post_success, read_payment};
+use super::stand_ins::{FIELDS, ReceivedRequests, StandIns};
 use crelay_payments::simulator::{ModelReply, QueuedOpenAi, RelayClient};
 
 /// The timeout of the checks. It is generous for busy machines.
@@ -21,16 +24,13 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 async fn report_field(server: &Server, sid: &str, at: usize) {
     let required = FIELDS[at + 1..].join(",");
     let entered = [("Capture", FIELDS[at]), ("PartialResult", "false"), ("Required", &required)];
-    post_callback(server, sid, FIELDS[at], &entered, &mut Vec::new()).await.unwrap();
+    post_callback(server, CALLBACK, sid, FIELDS[at], &entered, &mut Vec::new()).await.unwrap();
 }
 
 impl Harness {
     async fn in_dir(work_dir: WorkDir) -> Self {
-        Self {
-            stand_ins: StandIns::start(None).await,
-            openai: QueuedOpenAi::start(&REPLIES[..9]).await.unwrap(),
-            work_dir,
-        }
+        let openai = QueuedOpenAi::start(&REPLIES[..9]).await.unwrap();
+        Self { call: PaymentCall { stand_ins: StandIns::start(None).await, openai }, work_dir }
     }
 
     /// Runs a call until its payment is submitted. Returns the payment SID.
@@ -77,7 +77,7 @@ impl Harness {
         let asked = self.openai.request_count();
         self.openai.queue(ModelReply::text("All set."));
         let mut answered = Vec::new();
-        post_success(server, sid, &mut answered).await.unwrap();
+        post_success(server, CALLBACK, sid, &mut answered).await.unwrap();
         assert_eq!(answered, ["result"], "the callback is answered with 2xx, because Twilio does not repeat it");
         self.openai.wait_for_requests(asked + 1).await.unwrap();
         assert!(self.openai.last_input().contains("25.00 USD succeeded"), "{}", self.openai.last_input());
@@ -230,11 +230,9 @@ async fn a_copied_ledger_is_used_only_with_take_over() {
     let harness = Harness::in_dir(WorkDir::new()).await;
     let running = harness.serve().await;
     let (_socket, sid) = harness.submit_payment(&running.server).await;
-    let other = Harness {
-        work_dir: WorkDir::new(),
-        stand_ins: harness.stand_ins.clone(),
-        openai: QueuedOpenAi::start(&[]).await.unwrap(),
-    };
+    let openai = QueuedOpenAi::start(&[]).await.unwrap();
+    let call = PaymentCall { stand_ins: harness.stand_ins.clone(), openai };
+    let other = Harness { call, work_dir: WorkDir::new() };
     std::fs::create_dir(other.work_dir.data_dir()).unwrap();
     for file in std::fs::read_dir(harness.work_dir.data_dir()).unwrap().flatten() {
         std::fs::copy(file.path(), other.work_dir.data_dir().join(file.file_name())).unwrap();

@@ -51,7 +51,7 @@ impl Seed {
             };
             self.ledger.record_update_request(&call, &update).await.unwrap();
         }
-        self.ledger.record_call_ended(&call.call_sid).await.unwrap();
+        self.ledger.record_call_ended(&call).await.unwrap();
         id
     }
 

@@ -102,6 +102,20 @@ impl WorkDir {
         running
     }
 
+    /// Starts a server with further variables.
+    pub(crate) async fn serve_with_vars(
+        &self,
+        stand_ins: &StandIns,
+        openai: &QueuedOpenAi,
+        vars: &[(&str, &str)],
+    ) -> ServerProcess {
+        let mut command = self.server(stand_ins, openai);
+        command.envs(vars.iter().copied());
+        let running = tokio::task::spawn_blocking(move || ServerProcess::start(command)).await.unwrap();
+        running.server.wait_for_calls(0).await;
+        running
+    }
+
     /// Starts a server that must exit, and returns its output.
     pub(crate) async fn start_expecting_exit(&self, stand_ins: &StandIns, openai: &QueuedOpenAi) -> Output {
         self.start_expecting_exit_with(stand_ins, openai, &[]).await
@@ -160,10 +174,26 @@ impl ServerProcess {
         self.log.lock().unwrap().join("\n")
     }
 
+    /// Waits until the log names this event.
+    pub(crate) async fn wait_for_log(&self, event: &str) {
+        for _ in 0..3_000 {
+            if self.log().contains(event) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("no {event} in the log:\n{}", self.log());
+    }
+
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
     }
 
     /// Waits until the process has exited. Returns whether its exit code is 0.

@@ -13,10 +13,13 @@ use crelay_payments::simulator::{PaymentsRequest, RecordingTwilio, TwilioRefusal
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::server::twilio_options;
+use super::server::{BASE_URL, twilio_options};
+
+/// What is captured, in order.
+pub(crate) const FIELDS: [&str; 3] = ["payment-card-number", "security-code", "expiration-date"];
 
 pub(crate) const SECRET: &str = "a-webhook-secret-of-the-tests";
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// The checkpoints of a payment call, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,6 +46,8 @@ pub(crate) enum Checkpoint {
 pub(crate) struct ReceivedRequests {
     /// The requests to Twilio: payment SID, change and idempotency key.
     pub twilio_requests: Vec<(String, String, String)>,
+    /// The path of the status callback of the newest one.
+    pub callback_path: Option<String>,
     /// The webhook events with a valid signature.
     pub events: Vec<Value>,
     pub reached: Vec<Checkpoint>,
@@ -147,17 +152,24 @@ impl CheckpointLog {
     /// Records a request to Twilio, and reaches its checkpoint.
     async fn receive(&self, request: TwilioRequest) {
         let TwilioRequestKind::Payments(change) = request.kind else { return };
+        let callback = request.field("StatusCallback").unwrap().strip_prefix(BASE_URL).unwrap().to_owned();
         let (what, key) = (change.parameter().to_owned(), request.field("IdempotencyKey").unwrap().to_owned());
         let is_first = self.record(|received| {
+            received.callback_path = Some(callback);
             received.twilio_requests.push((request.sid, what.clone(), key.clone()));
             received.twilio_requests.iter().filter(|(.., other)| *other == key).count() == 1
         });
-        match super::FIELDS.iter().position(|field| *field == what) {
+        match FIELDS.iter().position(|field| *field == what) {
             Some(field) => self.reach(Checkpoint::CaptureReceived(field)).await,
             None if what == "complete" => self.reach(Checkpoint::CompleteReceived).await,
             None if what == "create" && is_first => self.reach(Checkpoint::CreateReceived).await,
             None => {}
         }
+    }
+
+    /// Where Twilio reports, as the newest request says.
+    pub(crate) fn callback_path(&self) -> String {
+        self.received(|received| received.callback_path.clone().unwrap())
     }
 
     pub(crate) fn keys_of(&self, what: &str) -> Vec<String> {

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
-const BASE_URL: &str = "https://pay.example.com";
+pub(crate) const BASE_URL: &str = "https://pay.example.com";
 pub(crate) const SOCKET_URL: &str = "wss://pay.example.com/conversation-relay";
 pub(crate) const AUTH_TOKEN: &str = "auth-token-of-tests";
 /// The parameter with the token of a socket.

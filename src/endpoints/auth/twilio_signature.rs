@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
@@ -21,6 +21,7 @@ use tracing::{error, warn};
 use crate::config::PublicUrl;
 use crate::connections;
 use crate::endpoints::MAX_BODY_BYTES;
+use crate::endpoints::to_owner::received_uri;
 use crate::log_limit::LogLimiter;
 use crate::telemetry::{Telemetry, WebhookRefusal};
 use crate::twilio::{AnsweredBy, SelectKeyError, SignatureKeys, Signer};
@@ -57,6 +58,8 @@ pub(in crate::endpoints) struct SignatureVerifier {
 pub(in crate::endpoints) struct SignedWebhook {
     /// The fields, in the order of the body.
     pub(in crate::endpoints) form: WebhookForm,
+    /// The body as it came.
+    pub(in crate::endpoints) body: Bytes,
 }
 
 /// The form fields of a webhook.
@@ -102,7 +105,7 @@ pub(in crate::endpoints) async fn require_signed_upgrade(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match verifier.verify_upgrade(request.uri(), request.headers()) {
+    match verifier.verify_upgrade(received_uri(request.extensions(), request.uri()), request.headers()) {
         Ok(()) => {
             request.extensions_mut().insert(SignedUpgrade);
             next.run(request).await
@@ -135,7 +138,7 @@ impl SignatureVerifier {
         let form: Vec<(String, String)> =
             if is_form { url::form_urlencoded::parse(&body).into_owned().collect() } else { Vec::new() };
         if let Some(signature) = signature {
-            let url = self.base_url.http_url(path_and_query(&parts.uri)?);
+            let url = self.base_url.http_url(path_and_query(received_uri(&parts.extensions, &parts.uri))?);
             signature.verify(|signer, signature| {
                 if is_form || body.is_empty() {
                     signer.verify(&url, &form, signature)
@@ -144,7 +147,7 @@ impl SignatureVerifier {
                 }
             })?;
         }
-        Ok(SignedWebhook { form: WebhookForm(form) })
+        Ok(SignedWebhook { form: WebhookForm(form), body: body.into() })
     }
 
     /// Reads a body of which nothing is verified yet. Only so many at once may be larger than Twilio's usually are.

@@ -1,14 +1,12 @@
-//! PostgreSQL: connections that use no state of a session, and the lock that one server has.
+//! PostgreSQL: connections that use no state of a session.
 
 use std::fmt;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::error::DatabaseError;
-use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions as _};
-use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep, timeout};
-use uuid::Uuid;
+use sqlx::{AnyConnection, AnyPool, ConnectOptions as _};
+use tokio::time::{Instant, timeout};
 
 use crate::config::PostgresUrl;
 use crate::ledger::connection::{self, BUSY_TIMEOUT, timed_out};
@@ -22,29 +20,17 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const WRITERS: usize = 6;
 const READERS: u32 = 4;
 
-/// The first has the number that SQLite's tables have reached: from there on both engines count alike. A migration only
-/// adds, since two versions may share the tables during a deploy.
-pub(super) const MIGRATIONS: [super::MigrationText; 1] =
-    [(9, "ledger", include_str!("../migrations/postgres/0009_ledger.sql"))];
+/// The first has the number that SQLite's tables had reached: a number means the same on both engines. A migration only
+/// adds, since two versions may share the tables during a deploy. The second ends the time of the single server.
+pub(super) const MIGRATIONS: [super::MigrationText; 2] = [
+    (9, "ledger", include_str!("../migrations/postgres/0009_ledger.sql")),
+    (10, "servers", include_str!("../migrations/postgres/0010_servers.sql")),
+];
 
-/// The advisory locks: the one that a server holds while it runs, and the one under which the owner of the lease is read and
-/// changed. They are hashes of names.
-const SERVER_LOCK: &str = "hashtextextended('crelay-payments', 0)";
-const LEASE_LOCK: &str = "hashtextextended('crelay-payments lease', 0)";
-
-/// How long a starting server waits for the lock of another one.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(4);
-
-/// How long the lock has to be free if its last holder did not give it up: it may only have lost its connection, and takes
-/// the lock again within [`TICK_INTERVAL`](crate::ledger::maintenance::TICK_INTERVAL).
-const LOST_LOCK_PATIENCE: Duration = Duration::from_millis(1_500);
-
-/// The pause before the lock of another server is tried again.
-const LOCK_POLL: Duration = Duration::from_millis(50);
-
-/// How long the writes of another server may take to end before its lease is taken: longer than PostgreSQL keeps one that
-/// does nothing.
-const TAKE_TIMEOUT: Duration = Duration::from_secs(15);
+/// The statements that begin a write: each sees what others have committed before it, waits for a row no longer than
+/// another write may take, and has an end even if this process is gone. The last one returns the id of the transaction.
+pub(in crate::ledger) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 2000; SET LOCAL lock_timeout = 1000; \
+     SET LOCAL idle_in_transaction_session_timeout = 10000; SELECT CAST(pg_current_xact_id() AS TEXT)";
 
 /// Opens connections to the database.
 #[derive(Clone)]
@@ -55,14 +41,6 @@ impl fmt::Debug for PostgresServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PostgresServer")
     }
-}
-
-/// What keeps other servers from the database: a lock that ends with its connection, and a row that each write checks.
-#[derive(Debug)]
-pub(in crate::ledger) struct PostgresLease {
-    owner: String,
-    /// The connection that holds the lock. `None` while it is lost.
-    lock: Mutex<Option<AnyConnection>>,
 }
 
 impl PostgresServer {
@@ -77,99 +55,6 @@ impl PostgresServer {
     pub(super) fn readers(&self) -> AnyPool {
         AnyPoolOptions::new().max_connections(READERS).acquire_timeout(BUSY_TIMEOUT).connect_lazy_with(self.0.clone())
     }
-
-    /// Takes the lock of the one server. `None` if another server has it.
-    pub(super) async fn wait_for_server_lock(&self) -> Result<Option<AnyConnection>, sqlx::Error> {
-        let until = Instant::now() + LOCK_TIMEOUT;
-        let mut connection = self.connect().await?;
-        let patience = if has_owner(&mut connection).await? { LOST_LOCK_PATIENCE } else { Duration::ZERO };
-        let mut free_since = None;
-        while Instant::now() < until {
-            let is_free = ask(&mut connection, &try_lock(&format!("pg_advisory_unlock({SERVER_LOCK})"))).await?;
-            if !is_free {
-                free_since = None;
-            } else if free_since.get_or_insert_with(Instant::now).elapsed() >= patience
-                && ask(&mut connection, &try_lock("TRUE")).await?
-            {
-                return Ok(Some(connection));
-            }
-            sleep(LOCK_POLL).await;
-        }
-        Ok(None)
-    }
-
-    /// Takes the lease for the holder of the lock, once the writes of the last owner have ended.
-    pub(super) async fn take_lease(&self, lock: AnyConnection) -> Result<PostgresLease, sqlx::Error> {
-        let owner = Uuid::new_v4().to_string();
-        let mut connection = self.connect().await?;
-        // The owner is a UUID, which needs no quoting.
-        let take = format!(
-            "BEGIN; SELECT pg_advisory_xact_lock({LEASE_LOCK}); \
-             UPDATE lease SET owner = '{owner}', epoch = epoch + 1 WHERE id = 1; COMMIT"
-        );
-        let taken = sqlx::raw_sql(AssertSqlSafe(take)).execute(&mut connection);
-        timeout(TAKE_TIMEOUT, taken).await.map_err(|_| timed_out())??;
-        connection::close(connection).await;
-        Ok(PostgresLease { owner, lock: Mutex::new(Some(lock)) })
-    }
-}
-
-impl PostgresLease {
-    /// The statements that begin a write: each sees what others have committed before it, waits for a row no longer than
-    /// another write may take, and has an end even if this process is gone. The last one returns the id of the transaction
-    /// and the owner of the lease, which stays the same until the transaction ends.
-    pub(in crate::ledger) fn begin_statement() -> String {
-        format!(
-            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 2000; SET LOCAL lock_timeout = 1000; \
-             SET LOCAL idle_in_transaction_session_timeout = 10000; SELECT pg_advisory_xact_lock_shared({LEASE_LOCK}); \
-             SELECT CAST(pg_current_xact_id() AS TEXT), owner FROM lease"
-        )
-    }
-
-    pub(in crate::ledger) fn owner(&self) -> &str {
-        &self.owner
-    }
-
-    /// Takes the lock again if its connection is lost.
-    pub(in crate::ledger) async fn renew_lock(&self, server: &PostgresServer) -> Result<(), sqlx::Error> {
-        let mut lock = self.lock.lock().await;
-        if let Some(connection) = &mut *lock
-            && ask(connection, "SELECT 1").await.is_ok()
-        {
-            return Ok(());
-        }
-        *lock = None;
-        let mut connection = server.connect().await?;
-        if ask(&mut connection, &try_lock("TRUE")).await? {
-            *lock = Some(connection);
-        }
-        Ok(())
-    }
-
-    /// Gives up the lock.
-    pub(in crate::ledger) async fn release_lock(&self) {
-        if let Some(connection) = self.lock.lock().await.take() {
-            connection::close(connection).await;
-        }
-    }
-}
-
-/// Tries to take the lock of the server, and if it is free does `then`, which is true.
-fn try_lock(then: &str) -> String {
-    format!("SELECT CASE WHEN pg_try_advisory_lock({SERVER_LOCK}) THEN CASE WHEN {then} THEN 1 ELSE 0 END ELSE 0 END")
-}
-
-/// Asks whether something is so: the statement selects 1 or 0.
-async fn ask(connection: &mut AnyConnection, statement: &str) -> Result<bool, sqlx::Error> {
-    let answer = sqlx::query_scalar::<_, i64>(AssertSqlSafe(statement.to_owned())).fetch_one(connection);
-    Ok(timeout(BUSY_TIMEOUT, answer).await.map_err(|_| timed_out())?? == 1)
-}
-
-/// Whether the last owner of the lease has not given it up.
-async fn has_owner(connection: &mut AnyConnection) -> Result<bool, sqlx::Error> {
-    let has_lease = "SELECT CASE WHEN to_regclass('lease') IS NULL THEN 0 ELSE 1 END";
-    Ok(ask(connection, has_lease).await?
-        && ask(connection, "SELECT CASE WHEN owner IS NULL THEN 0 ELSE 1 END FROM lease").await?)
 }
 
 /// What a database is like.

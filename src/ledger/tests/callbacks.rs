@@ -12,7 +12,7 @@ async fn success_of_a_submitted_payment_is_final_whenever_it_arrives() {
     let failed = test.submit_payment("26", "PK2").await;
     test.deliver_callback("PK2", &[("Result", "validation-error")]).await;
     let unknown = test.submit_payment("27", "PK3").await;
-    test.ledger.record_call_ended(&test.call.call_sid).await.unwrap();
+    test.ledger.record_call_ended(&test.call).await.unwrap();
     for (id, sid, before) in [
         (declined, "PK1", PaymentState::Declined),
         (failed, "PK2", PaymentState::Failed),
@@ -90,7 +90,7 @@ async fn refused_card_is_declined_although_the_caller_ends_the_payment() {
         let refused = TwilioResponse::Refused { code: Some(64012), reason: "no" };
         test.update_session(&update(id, &sid, UpdateAction::Complete, 1), &refused).await.unwrap();
         match end {
-            "" => test.ledger.record_call_ended(&test.call.call_sid).await.unwrap(),
+            "" => test.ledger.record_call_ended(&test.call).await.unwrap(),
             word => drop(test.deliver_callback(&sid, &[("Result", word)]).await),
         }
         let payment = test.ledger.payment(id).await.unwrap().unwrap();
@@ -213,7 +213,7 @@ proptest! {
         runtime.block_on(async {
             let mut test = TestLedger::new().await;
             let id = test.submit_payment("0", "PK1").await;
-            test.ledger.record_call_ended(&test.call.call_sid).await.unwrap();
+            test.ledger.record_call_ended(&test.call).await.unwrap();
             let reports: [&[(&str, &str)]; 5] = [
                 &[],
                 &[("Capture", "payment-card-number"), ("ErrorType", "input-timeout"), ("DateUpdated", "2026-08-30T10:00:00.001Z")],

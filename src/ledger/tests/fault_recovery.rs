@@ -140,7 +140,7 @@ async fn responses_and_the_end_of_a_call_are_buffered_in_order() {
         .record_update_response(&update(create.id, "PK1", UpdateAction::Cancel, 1), &TwilioResponse::Accepted)
         .await
         .unwrap();
-    test.ledger.record_call_ended(&test.call.call_sid).await.unwrap();
+    test.ledger.record_call_ended(&test.call).await.unwrap();
     assert_eq!(test.event_kinds(create.id).await, ["opening"]);
     other.execute("ROLLBACK").await.unwrap();
     test.ledger.close().await;

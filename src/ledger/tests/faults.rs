@@ -73,7 +73,7 @@ impl PaymentStep {
                     .await
                     .unwrap();
             }
-            Self::CallEnded => test.ledger.record_call_ended(&test.call.call_sid).await.unwrap(),
+            Self::CallEnded => test.ledger.record_call_ended(&test.call).await.unwrap(),
             Self::Cancel => {
                 test.ledger.record_update_request(&test.call, &update(id, sid, UpdateAction::Cancel, 1)).await.unwrap();
             }

@@ -44,7 +44,7 @@ async fn order_has_one_payment_across_calls_callers_and_restarts() {
         test.update_session(&update(id, "PK1", change, 1), &TwilioResponse::Accepted).await.unwrap();
     }
     assert_eq!(test.blocking_state("30").await, Some(PaymentState::Submitted), "whatever the amount");
-    test.ledger.record_call_ended(&"CA1".parse().unwrap()).await.unwrap();
+    test.ledger.record_call_ended(&CallData::from_sid("CA1".parse().unwrap())).await.unwrap();
     let mut test = test.restart().await;
     test.ledger = test.ledger.with_limits(limits(false), Currency::USD);
     assert_eq!(test.blocking_state("25").await, Some(PaymentState::Unknown));
@@ -168,7 +168,7 @@ async fn without_a_reference_an_unfinished_payment_blocks_the_same_amount() {
     test.submit_payment("25", "PK1").await;
     test.set_call_and_order("CA2", ANN, None);
     assert_eq!(test.blocking_state("25").await, Some(PaymentState::Submitted));
-    test.ledger.record_call_ended(&"CA1".parse().unwrap()).await.unwrap();
+    test.ledger.record_call_ended(&CallData::from_sid("CA1".parse().unwrap())).await.unwrap();
     assert_eq!(test.blocking_state("25").await, Some(PaymentState::Unknown));
     let known = test.ledger.load_prior_payments(&test.call).await.unwrap();
     assert!(

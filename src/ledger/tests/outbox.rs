@@ -68,7 +68,7 @@ async fn postponed_outcome_is_retried_and_delivered_outcome_is_not() {
 async fn older_outcome_of_a_payment_is_delivered_first() {
     let mut test = TestLedger::new().await;
     test.submit_payment("25", "PK1").await;
-    test.ledger.record_call_ended(&test.call.call_sid).await.unwrap();
+    test.ledger.record_call_ended(&test.call).await.unwrap();
     test.deliver_callback("PK1", &CHARGED).await;
     for state in ["unknown", "charged"] {
         let due = test.ledger.due_deliveries(Timestamp::now(), 9).await.unwrap();
@@ -112,7 +112,7 @@ fn body(due: &DueDelivery) -> Value {
 async fn event_id_is_unique_and_stable_across_attempts_and_restarts() {
     let mut test = TestLedger::new().await;
     test.submit_payment("25", "PK1").await;
-    test.ledger.record_call_ended(&test.call.call_sid).await.unwrap();
+    test.ledger.record_call_ended(&test.call).await.unwrap();
     let first = test.ledger.due_deliveries(Timestamp::now(), 9).await.unwrap().remove(0);
     assert_eq!(body(&first)["type"], "payment.unknown", "delivered as soon as it is known");
     test.ledger.postpone_delivery(&first, Timestamp::now()).await.unwrap();

@@ -8,10 +8,10 @@ use super::*;
 use crate::payment::{VelocityCaps, VelocityLimits};
 use crate::simulator::{DatabaseWire, WireState};
 
-type PostgresLedger = StoredLedger<true>;
+pub(super) type PostgresLedger = StoredLedger<true>;
 
 /// A ledger in PostgreSQL. `None` where that is not installed.
-async fn in_postgres() -> Option<PostgresLedger> {
+pub(super) async fn in_postgres() -> Option<PostgresLedger> {
     LocalPostgres::get()?;
     Some(PostgresLedger::new().await)
 }
@@ -50,17 +50,6 @@ impl PostgresLedger {
             }
         }
     }
-}
-
-#[tokio::test]
-async fn another_server_is_refused_while_one_runs() {
-    let Some(test) = in_postgres().await else { return };
-    let other = Ledger::open(&test.url).await;
-    assert!(matches!(other, Err(OpenLedgerError::PostgresInUse(_))), "{other:?}");
-    let command = Ledger::open_for_cli(&test.url).await.unwrap();
-    assert_eq!(command.backlog().await.unwrap().waiting, 0);
-    test.ledger.close().await;
-    assert!(Ledger::open(&test.url).await.is_ok());
 }
 
 #[tokio::test]
@@ -177,12 +166,10 @@ async fn a_database_that_crashes_forgets_nothing_and_is_used_again() {
     test.deliver_callback("PK1", &CHARGED).await;
     test.report_until_written().await;
     assert_eq!(test.state(id).await, PaymentState::Charged);
-    let other = Ledger::open(&test.url).await;
-    assert!(matches!(other, Err(OpenLedgerError::PostgresInUse(_))), "its lock is taken again: {other:?}");
 }
 
 /// Whether any file below the directory contains the text.
-fn is_below(directory: &Path, text: &str) -> bool {
+pub(super) fn is_below(directory: &Path, text: &str) -> bool {
     std::fs::read_dir(directory).unwrap().flatten().any(|entry| {
         let path = entry.path();
         if path.is_dir() {
@@ -209,23 +196,6 @@ async fn a_payment_token_is_in_no_byte_of_the_cluster() {
     assert!(!is_below(server.directory(), "tok_hush"));
 }
 
-/// A server whose lock is lost with its connection, such as in a fail-over, does not maintain it here, as if it were frozen.
-#[tokio::test]
-async fn a_server_whose_lease_was_taken_decides_nothing_more() {
-    let Some(mut test) = in_postgres().await else { return };
-    let id = test.create_session("25", "PK1").await;
-    let ServerClaim::Postgres(lease) = &test.ledger.0.claim else { panic!("a server's claim") };
-    lease.release_lock().await;
-    let other = Ledger::open(&test.url).await.unwrap();
-    let capture = update(id, "PK1", UpdateAction::Capture(Field::CardNumber), 1);
-    let refused = test.ledger.record_update_request(&test.call, &capture).await;
-    assert!(matches!(refused, Err(RecordRequestError::LedgerUnavailable(LedgerFault::LeaseLost))), "{refused:?}");
-    assert_eq!(test.event_kinds(id).await, ["opening", "answered", "opened"], "nothing was asked");
-    test.deliver_callback("PK1", &[("Result", "caller-hung-up")]).await;
-    assert_eq!(test.ledger.buffered_records(), 0, "what has happened is still written");
-    other.record_update_request(&test.call, &capture).await.unwrap();
-}
-
 #[tokio::test]
 async fn what_a_person_keeps_locked_waits_alone() {
     let Some(mut test) = in_postgres().await else { return };
@@ -239,7 +209,7 @@ async fn what_a_person_keeps_locked_waits_alone() {
     assert_eq!(test.deliver_callback("PK1", &CHARGED).await, RecordOutcome::Buffered);
     for n in 2..6 {
         let free = test.create_session("30", &format!("PK{n}")).await;
-        test.ledger.record_call_ended(&test.call.call_sid).await.unwrap();
+        test.ledger.record_call_ended(&test.call).await.unwrap();
         assert_eq!(test.state(free).await, PaymentState::Abandoned);
     }
     assert_eq!((test.ledger.buffered_records(), test.ledger.fault()), (1, None));

@@ -149,7 +149,7 @@ async fn fully_refunded_order_may_be_paid_again() {
 async fn settlement_with_a_refund_is_not_corrected() {
     let mut test = TestLedger::new().await;
     let id = test.submit_payment("25", "PK1").await;
-    test.ledger.record_call_ended(&test.call.call_sid).await.unwrap();
+    test.ledger.record_call_ended(&test.call).await.unwrap();
     let settled = Settlement {
         outcome: SettledOutcome::Charged,
         confirmation: None,

@@ -80,7 +80,7 @@ async fn no_payment_starts_on_a_call_with_an_unsettled_payment() {
     let mut test = TestLedger::new().await;
     let id = test.submit_payment("25", "PK1").await;
     assert!(matches!(test.request_create("25").await, Err(RecordRequestError::EarlierUnsettled)));
-    test.ledger.record_call_ended(&test.call.call_sid).await.unwrap();
+    test.ledger.record_call_ended(&test.call).await.unwrap();
     assert_eq!(test.state(id).await, PaymentState::Unknown);
     assert!(matches!(test.request_create("25").await, Err(RecordRequestError::EarlierUnsettled)));
     test.call = call("CA2");
@@ -117,9 +117,9 @@ async fn open_payment_is_abandoned_by_the_next_and_by_the_end_of_the_call() {
     let forgotten = test.request_create("25").await.unwrap().id;
     let open = test.create_session("30", "PK2").await;
     assert_eq!((test.state(forgotten).await, test.state(open).await), (PaymentState::Abandoned, PaymentState::Opened));
-    test.ledger.record_call_ended(&test.call.call_sid).await.unwrap();
+    test.ledger.record_call_ended(&test.call).await.unwrap();
     assert_eq!(test.state(open).await, PaymentState::Abandoned);
-    test.ledger.record_call_ended(&test.call.call_sid).await.unwrap();
+    test.ledger.record_call_ended(&test.call).await.unwrap();
     assert_eq!(test.event_kinds(open).await.iter().filter(|kind| *kind == "given-up").count(), 1);
 }
 

@@ -100,7 +100,7 @@ impl PaymentPair {
             Respond(response) => self.respond(response).await,
             Callback(fields) => self.deliver(fields).await,
             EndCall => {
-                self.test.ledger.record_call_ended(&self.test.call.call_sid).await.unwrap();
+                self.test.ledger.record_call_ended(&self.test.call).await.unwrap();
                 self.view = CallView::Closed(self.record().after_abandonment());
             }
         }

@@ -15,7 +15,7 @@ fn correction(verdict: SettledOutcome) -> Settlement {
 /// Creates a payment that is unknown since its call ended.
 async fn create_unknown_payment(test: &mut TestLedger, sid: &str) -> PaymentId {
     let id = test.submit_payment("25", sid).await;
-    test.ledger.record_call_ended(&test.call.call_sid).await.unwrap();
+    test.ledger.record_call_ended(&test.call).await.unwrap();
     id
 }
 
@@ -43,7 +43,7 @@ async fn only_unknown_payments_are_settled_and_only_to_fitting_outcomes() {
     let id = test.submit_payment("25", "PK1").await;
     let early = test.ledger.settle(id, &with_code(SettledOutcome::Charged)).await;
     assert!(matches!(early, Err(SettleError::NotSettleable(PaymentState::Submitted))));
-    test.ledger.record_call_ended(&test.call.call_sid).await.unwrap();
+    test.ledger.record_call_ended(&test.call).await.unwrap();
     let wrong = test.ledger.settle(id, &with_code(SettledOutcome::Tokenized)).await;
     assert!(matches!(wrong, Err(SettleError::WrongPurpose { charges: true })));
     let wrong = test.ledger.settle(id, &with_code(SettledOutcome::Returned)).await;

@@ -400,7 +400,7 @@ async fn every_submitted_card_without_success_counts_with_any_result() {
         TestLedger::with_limits(VelocityLimits { per_caller: caps(None, Some(1), None, None), ..VelocityLimits::NONE })
             .await;
     test.submit_payment("25", "PK1").await;
-    test.ledger.record_call_ended(&test.call.call_sid).await.unwrap();
+    test.ledger.record_call_ended(&test.call).await.unwrap();
     test.set_call("CA2");
     assert_eq!(test.exceeded_limit("25").await, Some("perCallerIn24Hours.declines".to_owned()), "no result came");
     test.deliver_callback("PK1", &[("Result", "success"), ("ChargeAmount", "25.00")]).await;

@@ -229,8 +229,8 @@ async fn a_timeout_leaves_the_outcome_unknown() {
     // The listener never accepts: the kernel completes the connection, and no data is read.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut client = client_for(&format!("http://{}", listener.local_addr().unwrap()), None);
-    client.rest.limits.attempt_timeout = Duration::from_millis(100);
-    client.rest.limits.request_timeout = Duration::from_millis(150);
+    Arc::get_mut(&mut client.rest).unwrap().limits.attempt_timeout = Duration::from_millis(100);
+    Arc::get_mut(&mut client.rest).unwrap().limits.request_timeout = Duration::from_millis(150);
     let started = Instant::now();
     let error = client.update_payment(&call(), &update(UpdateAction::Complete)).await.unwrap_err();
     assert!(matches!(error, TwilioError::Unknown(UnknownOutcomeCause::NoResponse(_))), "{error:?}");

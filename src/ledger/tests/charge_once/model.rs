@@ -206,7 +206,7 @@ impl LedgerModel {
 
     async fn redial(&mut self, line: usize) {
         let call = self.open_calls[line].call.call_sid.clone();
-        self.test.ledger.record_call_ended(&call).await.unwrap();
+        self.test.ledger.record_call_ended(&CallData::from_sid(call.clone())).await.unwrap();
         self.sessions
             .iter_mut()
             .filter(|session| session.call == call.as_str())

@@ -1,0 +1,140 @@
+//! The servers that share a ledger: who lives, who has a call, and how a request gets to the server that has its call.
+//!
+//! A call follows its socket: the server on which Twilio's newest socket lands has the call, and no socket is passed on. A
+//! request about a call that another server has is sent on to it as it came, and that server verifies Twilio's signature
+//! itself: there is no trust between servers, and no secret.
+//!
+#![doc = include_str!("fleet/README.md")]
+
+mod forward;
+mod peers;
+
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+use url::Url;
+
+use crate::config::PublicUrl;
+use crate::http_client::HttpClients;
+use crate::ids::CallSid;
+use crate::ledger::{CallOwner, Ledger, LedgerError};
+use crate::server_id::ServerId;
+pub(crate) use forward::{FORWARDED, ForwardedRequest};
+pub(crate) use peers::DeadServer;
+use peers::Peers;
+
+/// How often a server says that it lives, and looks at the others.
+pub(crate) const BEAT_INTERVAL: Duration = Duration::from_secs(2);
+
+/// What begins the path of each URL that Twilio gets from a server: it names that server.
+pub(crate) const AT_SERVER: &str = "/at/";
+
+/// This server among those that share its ledger.
+#[derive(Debug)]
+pub struct Fleet {
+    id: ServerId,
+    /// The public URL of all servers.
+    public_url: PublicUrl,
+    /// Where the others reach this server.
+    address: String,
+    clients: HttpClients,
+    // A std mutex, since it is held only for a look-up and never across an await.
+    peers: Mutex<Peers>,
+    /// The calls of other servers that this one puts away.
+    putting_away: Mutex<HashSet<CallSid>>,
+}
+
+impl Fleet {
+    /// Creates the fleet of a server that others reach at this address. It fails if no HTTP client can be built.
+    pub(crate) fn new(id: ServerId, address: &Url, public_url: PublicUrl) -> Result<Self, reqwest::Error> {
+        let address = address.as_str().trim_end_matches('/').to_owned();
+        Ok(Self {
+            id,
+            public_url,
+            address,
+            clients: forward::clients()?,
+            peers: Mutex::default(),
+            putting_away: Mutex::default(),
+        })
+    }
+
+    /// This server.
+    pub(crate) fn id(&self) -> ServerId {
+        self.id
+    }
+
+    /// The beginning of the URLs that Twilio gets from a server.
+    pub(crate) fn url_of(&self, server: ServerId) -> PublicUrl {
+        self.public_url.at_server(server)
+    }
+
+    /// Says that this server lives, and looks at the others.
+    pub(crate) async fn beat(&self, ledger: &Ledger, is_draining: bool) -> Result<(), LedgerError> {
+        let records = ledger.beat(self.id, &self.address, is_draining).await?;
+        let changes = self.lock().look(self.id, records, Instant::now());
+        for server in changes.lost {
+            warn!(
+                event = "fleet.server_lost", %server,
+                "Another server does not say that it lives: it is held for dead, and its calls go to the others."
+            );
+        }
+        for server in changes.back {
+            info!(event = "fleet.server_back", %server, "A server that was held for dead says that it lives.");
+        }
+        Ok(())
+    }
+
+    /// Leaves the fleet when the server stops.
+    pub(crate) async fn leave(&self, ledger: &Ledger) {
+        if let Err(error) = ledger.remove_server(self.id).await {
+            info!(event = "fleet.not_left", %error, "The others will notice by themselves that this server has stopped.");
+        }
+    }
+
+    /// The address of another server that lives.
+    pub(crate) fn address_of(&self, server: ServerId) -> Option<String> {
+        self.lock().address(server)
+    }
+
+    /// The address of the owner of a call, if it is another server that may live.
+    pub(crate) fn address_of_owner(&self, owner: CallOwner) -> Option<String> {
+        let server = owner.server.filter(|server| *server != self.id && !self.lock().is_dead(*server))?;
+        self.address_of(server).or(owner.address)
+    }
+
+    /// Whether the owner of a call is a server that lives, perhaps this one.
+    pub(crate) fn has_living_owner(&self, owner: CallOwner) -> bool {
+        owner.server == Some(self.id) || self.address_of_owner(owner).is_some()
+    }
+
+    /// The servers that are held for dead.
+    pub(crate) fn dead_servers(&self) -> Vec<DeadServer> {
+        self.lock().dead()
+    }
+
+    /// Remembers that this server cancels what is left open of a call.
+    pub(crate) fn begin_putting_away(&self, call: CallSid) {
+        lock(&self.putting_away).insert(call);
+    }
+
+    /// Whether this server cancels what is left open of a call.
+    pub(crate) fn is_putting_away(&self, call: &CallSid) -> bool {
+        lock(&self.putting_away).contains(call)
+    }
+
+    /// Forgets a call that is put away.
+    pub(crate) fn finish_putting_away(&self, call: &CallSid) {
+        lock(&self.putting_away).remove(call);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Peers> {
+        lock(&self.peers)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,126 @@
+//! Which of the other servers live, as this one sees it.
+
+use std::collections::HashMap;
+
+use tokio::time::Instant;
+
+use crate::ledger::ServerRecord;
+use crate::server_id::ServerId;
+
+/// A server is held for dead after more looks than this at which its beat had not moved. A look that fails counts for nobody:
+/// while the ledger cannot be reached nobody can beat either.
+const MAX_STILL_LOOKS: u32 = 5;
+
+/// The other servers.
+#[derive(Debug, Default)]
+pub(super) struct Peers(HashMap<ServerId, Peer>);
+
+#[derive(Debug)]
+struct Peer {
+    record: ServerRecord,
+    still_looks: u32,
+    dead_since: Option<Instant>,
+}
+
+/// What a look has shown.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct PeerChanges {
+    /// Servers that are held for dead from now on.
+    pub(super) lost: Vec<ServerId>,
+    /// Servers that were held for dead and beat again.
+    pub(super) back: Vec<ServerId>,
+}
+
+/// A server that is held for dead.
+#[derive(Debug, Clone)]
+pub(crate) struct DeadServer {
+    /// The server.
+    pub(crate) record: ServerRecord,
+    /// Since when it is held for dead.
+    pub(crate) since: Instant,
+}
+
+impl Peers {
+    /// Looks at the servers in the ledger, this one among them.
+    pub(super) fn look(&mut self, own: ServerId, records: Vec<ServerRecord>, now: Instant) -> PeerChanges {
+        self.0.retain(|id, _| records.iter().any(|record| record.id == *id));
+        let mut changes = PeerChanges::default();
+        for record in records.into_iter().filter(|record| record.id != own) {
+            let id = record.id;
+            let Some(peer) = self.0.get_mut(&id) else {
+                self.0.insert(id, Peer { record, still_looks: 0, dead_since: None });
+                continue;
+            };
+            if peer.record.beat != record.beat {
+                *peer = Peer { record, still_looks: 0, dead_since: peer.dead_since.take() };
+                if peer.dead_since.take().is_some() {
+                    changes.back.push(id);
+                }
+                continue;
+            }
+            peer.still_looks += 1;
+            if peer.still_looks > MAX_STILL_LOOKS && peer.dead_since.is_none() {
+                peer.dead_since = Some(now);
+                changes.lost.push(id);
+            }
+        }
+        changes
+    }
+
+    /// Where a server is reached. `None` if it is held for dead, has stopped, or is not known yet.
+    pub(super) fn address(&self, id: ServerId) -> Option<String> {
+        self.0.get(&id).filter(|peer| peer.dead_since.is_none()).map(|peer| peer.record.address.clone())
+    }
+
+    /// Whether a server is held for dead. One that is not known is not.
+    pub(super) fn is_dead(&self, id: ServerId) -> bool {
+        self.0.get(&id).is_some_and(|peer| peer.dead_since.is_some())
+    }
+
+    /// The servers that are held for dead.
+    pub(super) fn dead(&self) -> Vec<DeadServer> {
+        let dead = |peer: &Peer| Some(DeadServer { record: peer.record.clone(), since: peer.dead_since? });
+        self.0.values().filter_map(dead).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(id: ServerId, beat: i64) -> ServerRecord {
+        ServerRecord { id, address: "http://10.0.0.2:3001".to_owned(), beat }
+    }
+
+    #[test]
+    fn a_server_whose_beat_stands_still_is_held_for_dead_until_it_beats_again() {
+        let (own, other, now) = (ServerId::generate(), ServerId::generate(), Instant::now());
+        let mut peers = Peers::default();
+        let mut look = |beat| {
+            let changes = peers.look(own, vec![record(own, 1), record(other, beat)], now);
+            (changes, peers.address(other).is_some(), peers.is_dead(other))
+        };
+        assert_eq!(look(7), (PeerChanges::default(), true, false), "it is new");
+        for _ in 0..MAX_STILL_LOOKS {
+            assert_eq!(look(7), (PeerChanges::default(), true, false));
+        }
+        assert_eq!(look(7), (PeerChanges { lost: vec![other], back: vec![] }, false, true));
+        assert_eq!(look(7), (PeerChanges::default(), false, true), "it is lost once");
+        assert_eq!(look(8), (PeerChanges { lost: vec![], back: vec![other] }, true, false));
+        assert_eq!(look(8), (PeerChanges::default(), true, false));
+    }
+
+    #[test]
+    fn a_server_that_has_stopped_is_not_known_any_more() {
+        let (own, other, now) = (ServerId::generate(), ServerId::generate(), Instant::now());
+        let mut peers = Peers::default();
+        peers.look(own, vec![record(other, 1)], now);
+        assert_eq!(
+            (peers.address(other).is_some(), peers.address(own)),
+            (true, None),
+            "this server is none of the others"
+        );
+        peers.look(own, vec![record(own, 1)], now);
+        assert_eq!((peers.address(other), peers.is_dead(other)), (None, false));
+    }
+}

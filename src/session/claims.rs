@@ -1,0 +1,348 @@
+//! Which calls this server has, where several share a ledger: it claims a call whose socket it gets, lets go of one that
+//! another server has, and puts away what a dead server has left open.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tracing::{Instrument as _, error, info, info_span, warn};
+
+use super::{OutboundCallData, SessionContext, SessionMessage};
+use crate::call_claim::{CallClaim, ClaimState};
+use crate::fleet::{BEAT_INTERVAL, Fleet};
+use crate::ids::CallSid;
+use crate::ledger::{CallOwner, LedgerError, OrphanedPayment, OwnerlessCall};
+use crate::payment::{CallbackKind, PaymentCallback, read_left_callback, write_left_callback};
+use crate::recovery;
+use crate::redact::Private;
+use crate::server_id::ServerId;
+use crate::twilio::PAYMENT_STATUS_CALLBACK;
+
+/// How long a call that begins waits until it is claimed. After that the claim is made up for with the next beat.
+const CLAIM_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How many calls of dead servers are put away with one beat.
+const MAX_PUT_AWAY: usize = 20;
+
+/// How many beats pass between two removals of what has expired.
+const BEATS_PER_REMOVAL: u32 = 150;
+
+/// What a server remembers of calls from beat to beat.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Since when calls are seen without an owner that lives.
+    ownerless: HashMap<OwnerlessCall, Instant>,
+    /// Calls that this server has by the ledger, and that are not live here.
+    left_over: HashSet<(CallSid, i64)>,
+    /// Calls that are live here, and that this server does not have by the ledger. They may be about to be claimed.
+    unclaimed: HashSet<CallSid>,
+    beats: u32,
+}
+
+impl SessionContext {
+    /// Claims a call that begins. Returns what is known of it from before, if the claim was made.
+    pub(super) async fn claim_call(self: &Arc<Self>, call: &CallSid, claim: &CallClaim) -> Option<String> {
+        match timeout(CLAIM_TIMEOUT, self.ledger.claim_call(call, claim)).await {
+            Ok(Ok(claimed)) => {
+                if claimed.epoch > 1 {
+                    warn!(
+                        event = "call.taken_over",
+                        epoch = claimed.epoch,
+                        open_payments = claimed.orphaned.len(),
+                        "This server takes a call over from another one. Its open payments are cancelled."
+                    );
+                }
+                self.cancel_orphaned(claimed.orphaned);
+                claimed.about
+            }
+            Ok(Err(error)) => {
+                error!(event = "call.unclaimed", %error, "The call is not claimed yet: no payment can begin on it.");
+                None
+            }
+            Err(_) => {
+                error!(
+                    event = "call.unclaimed",
+                    error = "timed out",
+                    "The call is not claimed yet: no payment can begin on it."
+                );
+                None
+            }
+        }
+    }
+
+    /// Says that this server lives, and keeps the calls that it has in step with the ledger. Never returns.
+    pub(crate) async fn keep_calls(self: Arc<Self>) {
+        let Some(fleet) = self.fleet.clone() else { return std::future::pending().await };
+        let (mut beat, mut seen) = (interval(BEAT_INTERVAL), Seen::default());
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            beat.tick().await;
+            // A failure is a fault of the ledger, which is logged where it begins.
+            if fleet.beat(&self.ledger, self.soft_stop.is_cancelled()).await.is_ok()
+                && let Err(error) = self.follow_ledger(&fleet, &mut seen).await
+            {
+                info!(event = "fleet.unread", %error, "Who has which call could not be read; the next beat reads it.");
+            }
+        }
+    }
+
+    async fn follow_ledger(self: &Arc<Self>, fleet: &Arc<Fleet>, seen: &mut Seen) -> Result<(), LedgerError> {
+        self.hear_missed_callbacks(fleet).await?;
+        self.check_claims(fleet, seen).await?;
+        self.put_away_ownerless(fleet, seen).await?;
+        seen.beats = seen.beats.wrapping_add(1);
+        if seen.beats.is_multiple_of(BEATS_PER_REMOVAL) {
+            self.ledger.remove_expired_calls().await?;
+        }
+        Ok(())
+    }
+
+    /// Lets the calls of this server hear the callbacks that could not be sent on to it.
+    async fn hear_missed_callbacks(&self, fleet: &Fleet) -> Result<(), LedgerError> {
+        for (call, callback) in self.ledger.take_missed_callbacks(fleet.id()).await? {
+            if let Some(callback) = read_left_callback(&callback, &self.callback_digester) {
+                info!(event = "fleet.callback_heard", call_sid = %call, "A callback that came to another server is heard.");
+                self.calls.deliver(&call, SessionMessage::PaymentStatus(Box::new(callback)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves a callback for the server that has its call, which could not be asked. Key presses need not arrive.
+    pub(crate) async fn leave_callback(&self, callback: &PaymentCallback, form: &[(String, String)]) {
+        let Some(fleet) = &self.fleet else { return };
+        let call = &callback.call_sid;
+        if matches!(callback.kind, CallbackKind::EntryInProgress { .. })
+            || self.find_owner(call).await.and_then(|owner| fleet.address_of_owner(owner)).is_none()
+        {
+            return;
+        }
+        let left = timeout(CLAIM_TIMEOUT, self.ledger.leave_callback(call, &write_left_callback(callback, form))).await;
+        if let Err(error) =
+            left.map_err(|_| "timed out".to_owned()).and_then(|left| left.map_err(|error| error.to_string()))
+        {
+            warn!(event = "fleet.callback_unheard", call_sid = %call, error, "The server that has the call does not hear of a callback.");
+        }
+    }
+
+    /// Lets go of calls that another server has, and claims those that nobody has. What this server has by the ledger and is
+    /// not live is put away.
+    async fn check_claims(self: &Arc<Self>, fleet: &Arc<Fleet>, seen: &mut Seen) -> Result<(), LedgerError> {
+        // First what is live here: a call that begins meanwhile is not taken for a left-over.
+        let live = self.calls.live_calls();
+        let own: HashMap<CallSid, i64> = self.ledger.calls_of_server(fleet.id()).await?.into_iter().collect();
+        let mut unclaimed = HashSet::new();
+        for call in &live {
+            let Some(claim) = call.claim() else { continue };
+            let held = own.get(call.sid()).copied();
+            match claim.state() {
+                ClaimState::Held(epoch) if held == Some(epoch) => continue,
+                ClaimState::Lost => continue,
+                // Its session is about to claim it.
+                ClaimState::Unclaimed if !seen.unclaimed.contains(call.sid()) => {}
+                ClaimState::Held(_) | ClaimState::Unclaimed => self.check_claim(fleet, call.sid(), claim).await?,
+            }
+            unclaimed.insert(call.sid().clone());
+        }
+        seen.unclaimed = unclaimed;
+        let is_live = |sid: &CallSid| self.calls.is_live(sid) || fleet.is_putting_away(sid);
+        let left_over: HashSet<_> = own.into_iter().filter(|(sid, _)| !is_live(sid)).collect();
+        for (call, epoch) in left_over.intersection(&seen.left_over) {
+            self.put_away(fleet, OwnerlessCall { call: call.clone(), epoch: Some(*epoch) }).await?;
+        }
+        seen.left_over = left_over;
+        Ok(())
+    }
+
+    /// Looks who has a call that is live here and not this server's by the ledger.
+    async fn check_claim(
+        self: &Arc<Self>,
+        fleet: &Fleet,
+        call: &CallSid,
+        claim: &CallClaim,
+    ) -> Result<(), LedgerError> {
+        let owner = self.ledger.find_owner(call).await?.and_then(|owner| owner.server);
+        let span = info_span!("call", call_sid = %call);
+        match (owner, claim.state()) {
+            (Some(owner), ClaimState::Held(_)) if owner != fleet.id() => {
+                let _entered = span.entered();
+                warn!(event = "call.moved", server = %owner, "Another server has the call: it ends here, and goes on there.");
+                claim.lose();
+                self.calls.deliver(call, SessionMessage::Moved);
+            }
+            _ => {
+                let claimed = self.ledger.claim_call(call, claim).await?;
+                let _entered = span.entered();
+                info!(event = "call.claimed", epoch = claimed.epoch, "The call is claimed.");
+                self.cancel_orphaned(claimed.orphaned);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts away the calls whose server is gone for [`resume_timeout`](crate::call::CallEnvironment::resume_timeout): until
+    /// then a new socket may claim them.
+    async fn put_away_ownerless(self: &Arc<Self>, fleet: &Arc<Fleet>, seen: &mut Seen) -> Result<(), LedgerError> {
+        let (now, patience) = (Instant::now(), self.environment.resume_timeout);
+        let (mut ownerless, mut due) = (HashMap::new(), Vec::new());
+        for call in self.ledger.calls_without_server().await? {
+            let since = seen.ownerless.get(&call).copied().unwrap_or(now);
+            if now.duration_since(since) >= patience {
+                due.push(call.clone());
+            }
+            ownerless.insert(call, since);
+        }
+        seen.ownerless = ownerless;
+        for dead in fleet.dead_servers() {
+            if now.duration_since(dead.since) < patience {
+                continue;
+            }
+            let calls = self.ledger.calls_of_dead_server(dead.record.id).await?;
+            if calls.is_empty() {
+                self.ledger.remove_dead_server(&dead.record).await?;
+            }
+            due.extend(calls);
+        }
+        due.retain(|call| !self.calls.is_live(&call.call) && !fleet.is_putting_away(&call.call));
+        for call in due.into_iter().take(MAX_PUT_AWAY) {
+            self.put_away(fleet, call).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts away a call of which Twilio says that it is over, unless a living server has it.
+    pub(crate) async fn put_away_ended(self: &Arc<Self>, call: &CallSid) {
+        let Some(fleet) = &self.fleet else { return };
+        if self.calls.is_live(call) {
+            return;
+        }
+        let put_away = async {
+            let Some(owner) = self.ledger.find_owner(call).await? else { return Ok(()) };
+            let seen = OwnerlessCall { call: call.clone(), epoch: Some(owner.epoch) };
+            if fleet.has_living_owner(owner) { Ok(()) } else { self.put_away(fleet, seen).await }
+        };
+        // Otherwise a later beat finds it.
+        let _: Result<(), LedgerError> = put_away.await;
+    }
+
+    /// Claims a call that no living server has, cancels what is open of it, and forgets it.
+    async fn put_away(self: &Arc<Self>, fleet: &Arc<Fleet>, seen: OwnerlessCall) -> Result<(), LedgerError> {
+        let claim = CallClaim::new(fleet.id());
+        let Some(orphaned) = self.ledger.claim_ownerless(&seen, &claim).await? else { return Ok(()) };
+        let call = seen.call;
+        let span = info_span!("call", call_sid = %call);
+        span.in_scope(|| {
+            warn!(
+                event = "call.put_away",
+                open_payments = orphaned.len(),
+                "A call that no server has any more is put away. Its open payments are cancelled."
+            );
+        });
+        fleet.begin_putting_away(call.clone());
+        let (context, fleet) = (self.clone(), fleet.clone());
+        let work = async move {
+            context.cancel_payments(orphaned).await;
+            context.release_call(&call, Some(&claim)).await;
+            fleet.finish_putting_away(&call);
+        };
+        self.tasks.spawn(work.instrument(span));
+        Ok(())
+    }
+
+    /// Removes the row of a call whose session broke, once its payments are cancelled.
+    pub(super) async fn release_call(&self, call: &CallSid, claim: Option<&CallClaim>) {
+        if let Some(claim) = claim
+            && let Err(error) = self.ledger.release_call(call, claim).await
+        {
+            info!(event = "fleet.unreleased", %error, "The row of a call could not be removed; a later beat removes it.");
+        }
+    }
+
+    /// Who has a call. `None` if nobody has, or while the ledger cannot be read.
+    pub(crate) async fn find_owner(&self, call: &CallSid) -> Option<CallOwner> {
+        timeout(CLAIM_TIMEOUT, self.ledger.find_owner(call)).await.ok()?.ok()?
+    }
+
+    /// Whether a call is live, here or on another server.
+    pub(crate) async fn is_live_anywhere(&self, call: &CallSid) -> bool {
+        if self.calls.is_live(call) {
+            return true;
+        }
+        let Some(fleet) = &self.fleet else { return false };
+        self.find_owner(call).await.is_some_and(|owner| fleet.has_living_owner(owner))
+    }
+
+    /// Lets every server know what this one knows of a call that rings. A ledger that cannot be written is not waited for.
+    pub(crate) async fn share_call(&self, call: &CallSid) {
+        let Some(about) = self.pending_calls.about(call).filter(|_| self.fleet.is_some()) else { return };
+        warn_unshared(timeout(CLAIM_TIMEOUT, self.ledger.share_call(call, &about)).await, call.as_str());
+    }
+
+    /// Lets every server know which call Twilio has placed for an order.
+    pub(crate) async fn share_placed(&self, reference: &str, call: &CallSid) {
+        if self.fleet.is_some() {
+            warn_unshared(
+                timeout(CLAIM_TIMEOUT, self.ledger.record_order_placed(reference, call)).await,
+                call.as_str(),
+            );
+        }
+    }
+
+    /// Removes an order from the ledger whose call was not placed.
+    pub(crate) async fn withdraw_order(&self, reference: &str) {
+        if self.fleet.is_some() {
+            warn_unshared(timeout(CLAIM_TIMEOUT, self.ledger.remove_order(reference)).await, "");
+        }
+    }
+
+    /// Takes the order of a call that ends without a session from the ledger.
+    pub(super) async fn take_order(&self, call: &CallSid) -> Option<OutboundCallData> {
+        let order = timeout(CLAIM_TIMEOUT, self.ledger.take_order_of(call)).await.ok()?.ok()?;
+        order.map(|data| Private::new(Arc::from(data)))
+    }
+
+    /// The properties of the order of a connecting call, wherever it was taken.
+    pub(super) async fn find_order(&self, reference: &str, call: &CallSid) -> Option<OutboundCallData> {
+        let order = self.pending_calls.claim(reference, call);
+        if order.is_some() || self.fleet.is_none() {
+            return order;
+        }
+        let order = timeout(CLAIM_TIMEOUT, self.ledger.claim_order(reference, call)).await.ok()?.ok()?;
+        order.map(|data| Private::new(Arc::from(data)))
+    }
+
+    fn cancel_orphaned(self: &Arc<Self>, orphaned: Vec<OrphanedPayment>) {
+        if !orphaned.is_empty() {
+            let context = self.clone();
+            self.tasks.spawn(async move { context.cancel_payments(orphaned).await }.in_current_span());
+        }
+    }
+
+    /// Cancels payments that a server or a session has left open.
+    pub(crate) async fn cancel_payments(&self, orphaned: Vec<OrphanedPayment>) {
+        let settings = self.assets.library().server.payment_settings(&self.environment);
+        let client_of = |server: Option<ServerId>| match (&self.fleet, server) {
+            (Some(fleet), Some(server)) if server != fleet.id() => {
+                let callback = fleet.url_of(server).http_url(PAYMENT_STATUS_CALLBACK);
+                Arc::new(self.twilio.with_status_callback(callback))
+            }
+            _ => self.twilio.clone(),
+        };
+        recovery::cancel_orphaned_payments(self.ledger.clone(), client_of, settings, orphaned).await;
+    }
+}
+
+/// Logs what the other servers do not know of a call.
+fn warn_unshared(shared: Result<Result<(), LedgerError>, Elapsed>, call_sid: &str) {
+    let error = match shared {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "timed out".to_owned(),
+    };
+    warn!(
+        event = "fleet.unshared",
+        call_sid, error, "What is known of a call that rings is known to this server alone."
+    );
+}

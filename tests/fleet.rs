@@ -1,0 +1,328 @@
+//! Several servers on one ledger: the real binary two or three times, PostgreSQL, and stand-ins for Twilio, the model and the
+//! business. What Twilio reports lands on any of them, and each may die, freeze or be cut off at any moment.
+
+#![cfg(feature = "simulator")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[expect(dead_code, reason = "not all of a call is used")]
+#[path = "ledger/payment_call.rs"]
+mod payment_call;
+#[expect(dead_code, reason = "not all clients are used")]
+mod server;
+#[expect(dead_code, reason = "not all ways to run a server are used")]
+#[path = "ledger/server_process.rs"]
+mod server_process;
+#[expect(dead_code, reason = "not all stand-ins are used")]
+#[path = "ledger/stand_ins.rs"]
+mod stand_ins;
+
+use std::time::Duration;
+
+use crelay_payments::simulator::{DatabaseWire, LocalPostgres, ModelReply, QueuedOpenAi, WireState};
+use futures_util::{StreamExt as _, stream};
+use payment_call::{CALL, PaymentCall, connect_call, post_success, read_payment};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use server::Server;
+use server_process::{ServerProcess, WorkDir};
+use stand_ins::{Checkpoint, FIELDS};
+use uuid::Uuid;
+
+const SEALING_KEY: &str = "c2ltdWxhdGVkIGtleSBvZiAzMiBieXRlcyBpbiBhbGw=";
+
+/// Longer than anything may take, a server that is held for dead included.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A payment call, and the database of its servers.
+struct Fleet {
+    call: PaymentCall,
+    database: String,
+    work_dir: WorkDir,
+}
+
+impl Fleet {
+    /// `None` where PostgreSQL is not installed.
+    async fn start(stop_at: Option<Checkpoint>) -> Option<Self> {
+        let database = LocalPostgres::get()?.create_database().await.unwrap();
+        Some(Self { call: PaymentCall::start(stop_at).await, database, work_dir: WorkDir::new() })
+    }
+
+    /// Starts another server.
+    async fn serve(&self) -> ServerProcess {
+        let vars = [
+            ("DATABASE_URL", &*self.database),
+            ("SEALING_KEY", SEALING_KEY),
+            ("INSTANCE_ADDRESS", "http://127.0.0.1"),
+            ("RESUME_SECONDS", "1"),
+        ];
+        self.work_dir.serve_with_vars(&self.call.stand_ins, &self.call.openai, &vars).await
+    }
+
+    /// Runs the call up to the checkpoint at which the stand-ins stop, on one server, with the webhooks on another.
+    async fn run_to_checkpoint(&self, on: &ServerProcess, to: &ServerProcess, answered: &mut Vec<String>) {
+        tokio::select! {
+            () = self.call.stand_ins.wait_for_stop() => {}
+            played = self.call.run_call(&on.server, &to.server, str::to_owned, answered) => {
+                panic!("the checkpoint was not reached: {played:?}")
+            }
+        }
+    }
+
+    /// Waits until the only payment is in one of these states. Returns it.
+    async fn wait_for_state(&self, server: &Server, states: &[&str]) -> Value {
+        let waits = async {
+            loop {
+                let all: Value = server.get_as_operator("/payments").await.json().await.unwrap();
+                let payments = all["payments"].as_array().cloned().unwrap_or_default();
+                assert!(payments.len() <= 1, "{all}");
+                let is_reached = |payment: &&Value| states.contains(&payment["state"].as_str().unwrap());
+                if let Some(payment) = payments.iter().find(is_reached) {
+                    return read_payment(server, payment["id"].as_str().unwrap()).await;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waits).await.unwrap_or_else(|_| panic!("the payment is not {states:?}"))
+    }
+}
+
+/// The events of a payment of this kind.
+fn events(payment: &Value, kind: &str) -> usize {
+    payment["events"].as_array().unwrap().iter().filter(|event| event["kind"] == kind).count()
+}
+
+/// The plain path of a callback, as in the configuration of a number.
+fn plain(path: &str) -> String {
+    let (_, plain) = path.strip_prefix("/at/").unwrap().split_once('/').unwrap();
+    format!("/{plain}")
+}
+
+/// The path of a callback, which names a server that is not there.
+fn of_nobody(path: &str) -> String {
+    format!("/at/abcdefghijklmnop{}", plain(path))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_callback_that_lands_on_another_server_is_heard_and_a_payment_goes_on() {
+    for path in [str::to_owned, plain, of_nobody] {
+        let Some(fleet) = Fleet::start(None).await else { return };
+        let (owner, other) = tokio::join!(fleet.serve(), fleet.serve());
+        let mut answered = Vec::new();
+        fleet.call.run_call(&owner.server, &other.server, path, &mut answered).await.unwrap();
+        assert_eq!(answered.len(), 5, "each is answered: {answered:?}");
+        let payment = fleet.wait_for_state(&other.server, &["charged"]).await;
+        assert_eq!((events(&payment, "entered"), events(&payment, "ended")), (3, 1), "{payment}");
+        let keys = ["create", "complete", "cancel"].map(|what| fleet.call.stand_ins.keys_of(what).len());
+        assert_eq!(keys, [1, 1, 0]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_starts_leaves_the_payments_of_the_others_alone() {
+    let Some(fleet) = Fleet::start(None).await else { return };
+    let owner = fleet.serve().await;
+    let begins = async {
+        let reached = |received: &stand_ins::ReceivedRequests| received.reached.contains(&Checkpoint::Entered(0));
+        fleet.call.stand_ins.wait_until("entered", reached).await;
+        fleet.serve().await
+    };
+    let mut answered = Vec::new();
+    let run = fleet.call.run_call(&owner.server, &owner.server, str::to_owned, &mut answered);
+    let (run, other) = tokio::join!(run, begins);
+    run.unwrap();
+    fleet.wait_for_state(&other.server, &["charged"]).await;
+    assert!(fleet.call.stand_ins.keys_of("cancel").is_empty());
+}
+
+/// Runs a call up to a checkpoint and kills its server. The caller is connected anew to another one. Returns the state of the
+/// payment then.
+async fn kill_owner_at(checkpoint: Checkpoint) -> Option<String> {
+    let fleet = Fleet::start(Some(checkpoint)).await?;
+    let (owner, other) = tokio::join!(fleet.serve(), fleet.serve());
+    let mut answered = Vec::new();
+    fleet.run_to_checkpoint(&owner, &other, &mut answered).await;
+    owner.kill();
+    let _socket = connect_call(&other.server).await;
+    other.wait_for_log("call.taken_over").await;
+    Some(fleet.call.check_recovery(&other.server, &answered).await)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_whose_server_is_killed_at_any_step_begins_anew_on_another_and_is_charged_once() {
+    let checkpoints = [
+        (Checkpoint::CreateReceived, "abandoned"),
+        (Checkpoint::Opened, "abandoned"),
+        (Checkpoint::CaptureReceived(0), "abandoned"),
+        (Checkpoint::Entered(0), "abandoned"),
+        (Checkpoint::Entered(1), "abandoned"),
+        (Checkpoint::CaptureReceived(2), "abandoned"),
+        (Checkpoint::CompleteReceived, "unknown"),
+        (Checkpoint::Submitted, "unknown"),
+        (Checkpoint::ResultReported, "charged"),
+        (Checkpoint::Delivered, "charged"),
+    ];
+    let kills = checkpoints.map(|(checkpoint, state)| {
+        Box::pin(async move { (checkpoint, kill_owner_at(checkpoint).await.unwrap_or(state.to_owned()), state) })
+    });
+    stream::iter(kills)
+        .buffer_unordered(2)
+        .for_each(async |(checkpoint, found, state)| assert_eq!(found, state, "{checkpoint:?}"))
+        .await;
+}
+
+/// Many times, at any moment at all. It takes minutes: `CRELAY_LONG=1`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_whose_server_is_killed_at_random_is_charged_once() {
+    #[expect(clippy::disallowed_methods, reason = "a switch of the tests, not of the server")]
+    let rounds = if std::env::var_os("CRELAY_LONG").is_some() { 100 } else { 2 };
+    let round = async |_| {
+        let Some(fleet) = Fleet::start(None).await else { return };
+        let (owner, other) = tokio::join!(fleet.serve(), fleet.serve());
+        let random = Uuid::new_v4();
+        let delay =
+            Duration::from_micros(u64::from(u16::from_be_bytes([random.as_bytes()[0], random.as_bytes()[1]])) * 16);
+        let mut answered = Vec::new();
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            played = fleet.call.run_call(&owner.server, &other.server, str::to_owned, &mut answered) => played.unwrap(),
+        }
+        owner.kill();
+        let _socket = connect_call(&other.server).await;
+        fleet.call.check_recovery(&other.server, &answered).await;
+    };
+    stream::iter(0..rounds).for_each_concurrent(2, round).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dead_server_had_is_put_away_though_nobody_calls_again() {
+    let Some(fleet) = Fleet::start(Some(Checkpoint::Entered(1))).await else { return };
+    let (owner, other) = tokio::join!(fleet.serve(), fleet.serve());
+    let mut answered = Vec::new();
+    fleet.run_to_checkpoint(&owner, &other, &mut answered).await;
+    owner.kill();
+    let payment = fleet.wait_for_state(&other.server, &["abandoned"]).await;
+    assert_eq!(fleet.call.stand_ins.keys_of("cancel").len(), 1, "{payment}");
+    other.wait_for_log("fleet.server_lost").await;
+    other.wait_for_log("call.put_away").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_was_frozen_asks_nothing_of_twilio_when_it_wakes() {
+    let Some(fleet) = Fleet::start(Some(Checkpoint::CaptureReceived(1))).await else { return };
+    let (owner, other) = tokio::join!(fleet.serve(), fleet.serve());
+    let mut answered = Vec::new();
+    fleet.run_to_checkpoint(&owner, &other, &mut answered).await;
+    owner.signal("-STOP");
+    let socket = connect_call(&other.server).await;
+    fleet.wait_for_state(&other.server, &["abandoned"]).await;
+    // A request that was on its way may be repeated under its key.
+    let asked = || {
+        ["create", FIELDS[0], FIELDS[1], FIELDS[2], "complete", "cancel"].map(|what| fleet.call.stand_ins.keys_of(what))
+    };
+    let before = asked();
+    owner.signal("-CONT");
+    owner.wait_for_log("call.moved").await;
+    owner.server.wait_for_calls(0).await;
+    assert_eq!(asked(), before);
+    drop(socket);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_is_sent_to_two_servers_calls_once() {
+    let Some(fleet) = Fleet::start(None).await else { return };
+    let (one, two) = tokio::join!(fleet.serve(), fleet.serve());
+    let order = json!({"properties": {"phoneNumber": "+15550100099", "callReference": "order-7"}});
+    let (here, there) = tokio::join!(
+        one.server.post_as_operator("/outboundCall", &order),
+        two.server.post_as_operator("/outboundCall", &order)
+    );
+    let mut statuses = [here.status(), there.status()];
+    statuses.sort();
+    assert_eq!(statuses, [StatusCode::CREATED, StatusCode::CONFLICT]);
+    for server in [&one.server, &two.server] {
+        assert_eq!(server.post_as_operator("/outboundCall", &order).await.status(), StatusCode::CONFLICT);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chat_and_a_call_are_found_by_an_operator_on_any_server() {
+    let Some(mut fleet) = Fleet::start(None).await else { return };
+    let replies = [ModelReply::text("Hello."), ModelReply::text("Again.")];
+    fleet.call.openai = QueuedOpenAi::start(&replies).await.unwrap();
+    let (one, two) = tokio::join!(fleet.serve(), fleet.serve());
+    let say = async |server: &Server, body: Value| -> Value {
+        let answer = server.post_as_operator("/conversation", &body).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        answer.json().await.unwrap()
+    };
+    let first = say(&one.server, json!({"message": "Hi"})).await;
+    // Where a server is reached is known with the next beat of the other one.
+    let known = async {
+        loop {
+            let body = json!({"message": "And again", "sessionId": first["sessionId"]});
+            let answer = two.server.post_as_operator("/conversation", &body).await;
+            if answer.status() == StatusCode::OK {
+                return answer.json::<Value>().await.unwrap();
+            }
+            assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let second = tokio::time::timeout(PATIENCE, known).await.unwrap();
+    assert_eq!((second["sessionId"].as_str(), &second["reply"]), (first["sessionId"].as_str(), &json!("Again.")));
+    let _socket = connect_call(&one.server).await;
+    let keys = json!({"callSid": CALL, "contextKey": "defaultContext"});
+    assert_eq!(two.server.post_as_operator("/updateResponseService", &keys).await.status(), StatusCode::NO_CONTENT);
+    let unknown = json!({"callSid": "CA404", "contextKey": "defaultContext"});
+    assert_eq!(two.server.post_as_operator("/updateResponseService", &unknown).await.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_of_the_database_drops_no_call_and_loses_no_result() {
+    let Some(mut fleet) = Fleet::start(Some(Checkpoint::Submitted)).await else { return };
+    let database = LocalPostgres::get().unwrap().address();
+    let wire = DatabaseWire::to(database).await.unwrap();
+    fleet.database = fleet.database.replace(&database.to_string(), &wire.address().to_string());
+    let (owner, other) = tokio::join!(fleet.serve(), fleet.serve());
+    let mut answered = Vec::new();
+    let socket = async {
+        fleet.call.stand_ins.wait_for_stop().await;
+        // The model is asked after Twilio's response has been recorded.
+        fleet.call.openai.wait_for_requests(9).await.unwrap();
+        wire.set(WireState::Cut);
+        let sid = fleet.call.stand_ins.received(|received| received.twilio_requests[0].0.clone());
+        let mut answered = Vec::new();
+        // The path names the owner: no look at the ledger is needed to find it.
+        post_success(&other.server, &fleet.call.stand_ins.callback_path(), &sid, &mut answered).await.unwrap();
+        assert_eq!(answered, ["result"]);
+        fleet.call.openai.wait_for_requests(10).await.unwrap();
+        assert!(fleet.call.openai.last_input().contains("25.00 USD succeeded"), "{}", fleet.call.openai.last_input());
+        owner.server.wait_for_calls(1).await;
+        wire.set(WireState::Whole);
+        fleet.wait_for_state(&other.server, &["charged"]).await;
+    };
+    tokio::select! {
+        () = socket => {}
+        played = fleet.call.run_call(&owner.server, &other.server, str::to_owned, &mut answered) => {
+            panic!("the checkpoint was not reached: {played:?}")
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_another_server_sent_on_is_answered_421_where_the_call_is_not() {
+    let Some(fleet) = Fleet::start(None).await else { return };
+    let server = fleet.serve().await;
+    let form = [("CallSid", "CA404"), ("AccountSid", "AC1"), ("CallStatus", "completed")];
+    let signature = server.server.signature("https://pay.example.com/twilioStatusCallback", &form);
+    let post = || {
+        let request = server.server.operator_request("/twilioStatusCallback").form(&form);
+        request.header("X-Twilio-Signature", &signature)
+    };
+    assert_eq!(post().send().await.unwrap().status(), StatusCode::NO_CONTENT);
+    let forwarded = post().header("X-Crelay-Forwarded", "abcdefghijklmnop").send().await.unwrap();
+    assert_eq!(forwarded.status(), StatusCode::MISDIRECTED_REQUEST);
+    let forged = server.server.operator_request("/twilioStatusCallback").form(&form);
+    let forged = forged.header("X-Twilio-Signature", "x").header("X-Crelay-Forwarded", "abcdefghijklmnop");
+    assert_eq!(forged.send().await.unwrap().status(), StatusCode::FORBIDDEN, "the signature comes first");
+}

@@ -1,0 +1,206 @@
+//! A payment call from the first word to the outcome, on servers that may die, with the stand-ins for Twilio, the model and the
+//! business.
+
+use std::time::Duration;
+
+use crelay_payments::simulator::{ModelReply, QueuedOpenAi, RelayClient};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use super::server::Server;
+use super::stand_ins::{Checkpoint, FIELDS, StandIns};
+
+pub(crate) const CALL: &str = "CA1";
+
+/// The path of the payment status callback where one server has the ledger.
+pub(crate) const CALLBACK: &str = "/payment-status-callback";
+
+/// The model's replies in an undisturbed payment call.
+pub(crate) const REPLIES: [ModelReply; 10] = [
+    ModelReply::tool_call("start-capture", r#"{"chargeAmount":"25.00"}"#),
+    ModelReply::tool_call("capture-card", "{}"),
+    ModelReply::text("Please enter the card number."),
+    ModelReply::tool_call("capture-security-code", "{}"),
+    ModelReply::text("And the code."),
+    ModelReply::tool_call("capture-expiry-date", "{}"),
+    ModelReply::text("And the date."),
+    ModelReply::tool_call("finish-capture", "{}"),
+    ModelReply::text("One moment."),
+    ModelReply::text("All set."),
+];
+
+/// A payment call with the stand-ins for Twilio, the model and the business.
+pub(crate) struct PaymentCall {
+    pub(crate) stand_ins: StandIns,
+    pub(crate) openai: QueuedOpenAi,
+}
+
+impl PaymentCall {
+    pub(crate) async fn start(stop_at: Option<Checkpoint>) -> Self {
+        Self { stand_ins: StandIns::start(stop_at).await, openai: QueuedOpenAi::start(&REPLIES).await.unwrap() }
+    }
+
+    /// Runs the call from beginning to end on a server. What Twilio reports goes `to` another one, perhaps, at the paths that
+    /// `path` makes of those that the server asked for. Adds the callbacks that were answered with 2xx to `answered`.
+    pub(crate) async fn run_call(
+        &self,
+        on: &Server,
+        to: &Server,
+        path: impl Fn(&str) -> String,
+        answered: &mut Vec<String>,
+    ) -> reqwest::Result<()> {
+        let mut socket = connect_call(on).await;
+        socket.say("I would like to pay 25 dollars.").await.unwrap();
+        self.stand_ins.wait_until("opened", |received| !received.twilio_requests.is_empty()).await;
+        let sid = self.stand_ins.received(|received| received.twilio_requests[0].0.clone());
+        post_callback(
+            to,
+            &path(&self.stand_ins.callback_path()),
+            &sid,
+            "exists",
+            &[("ChargeAmount", "25.00")],
+            answered,
+        )
+        .await?;
+        self.stand_ins
+            .wait_until("asked for a field", |received| {
+                received.twilio_requests.iter().any(|(_, what, _)| what == FIELDS[0])
+            })
+            .await;
+        self.stand_ins.reach(Checkpoint::Opened).await;
+        for (at, field) in FIELDS.into_iter().enumerate() {
+            self.stand_ins
+                .wait_until("asked for a field", |received| {
+                    received.twilio_requests.iter().any(|(_, what, _)| what == field)
+                })
+                .await;
+            self.openai.wait_for_requests(3 + 2 * at).await.unwrap();
+            let required = FIELDS[at + 1..].join(",");
+            let entered = [("Capture", field), ("PartialResult", "false"), ("Required", &required)];
+            post_callback(to, &path(&self.stand_ins.callback_path()), &sid, field, &entered, answered).await?;
+            self.stand_ins.reach(Checkpoint::Entered(at)).await;
+        }
+        self.stand_ins
+            .wait_until("completed", |received| received.twilio_requests.iter().any(|(_, what, _)| what == "complete"))
+            .await;
+        // The server may or may not have read the response by now.
+        self.stand_ins.reach(Checkpoint::Submitted).await;
+        post_success(to, &path(&self.stand_ins.callback_path()), &sid, answered).await?;
+        self.stand_ins.reach(Checkpoint::ResultReported).await;
+        self.stand_ins.accept_events();
+        self.stand_ins.wait_until("delivered", |received| !received.events.is_empty()).await;
+        self.stand_ins.reach(Checkpoint::Delivered).await;
+        Ok(())
+    }
+
+    /// Checks the ledger and the stand-ins after the restart. Returns the state of the payment after recovery.
+    pub(crate) async fn check_recovery(&self, server: &Server, answered: &[String]) -> String {
+        self.stand_ins.accept_events();
+        let all: Value = server.get_as_operator("/payments").await.json().await.unwrap();
+        let payments = all["payments"].as_array().unwrap();
+        let asked = self.stand_ins.received(|received| received.twilio_requests.clone());
+        let Some(payment) = payments.first() else {
+            assert!(
+                asked.is_empty() && answered.is_empty(),
+                "Twilio received requests, and the ledger is empty: {asked:?}"
+            );
+            return "none".to_owned();
+        };
+        assert_eq!(payments.len(), 1, "{all}");
+        let id = payment["id"].as_str().unwrap();
+        let before = self.settle_after_recovery(server, id).await;
+        let payment = read_payment(server, id).await;
+
+        // Every request that Twilio received is in the ledger.
+        let events = payment["events"].as_array().unwrap();
+        let written: Vec<&str> = events.iter().filter_map(|event| event["data"]["key"].as_str()).collect();
+        for (_, what, key) in self.stand_ins.received(|received| received.twilio_requests.clone()) {
+            assert!(written.contains(&key.as_str()), "{what} under {key} is not in {payment}");
+        }
+        assert!(self.stand_ins.keys_of("complete").len() <= 1 && self.stand_ins.keys_of("create").len() <= 1);
+        // Every callback that was answered with 2xx is in the ledger.
+        for what in answered {
+            let is_it = |event: &Value| match what.as_str() {
+                "exists" => event["kind"] == "opened",
+                "result" => event["kind"] == "ended",
+                field => event["kind"] == "entered" && event["data"]["field"] == field,
+            };
+            assert!(events.iter().any(is_it), "{what} was accepted and is not in {payment}");
+        }
+        // A payment is cancelled at Twilio if and only if it was not submitted.
+        let submitted = events.iter().any(|event| event["data"]["change"] == "complete");
+        assert_eq!(self.stand_ins.keys_of("cancel").is_empty(), submitted, "{payment}");
+        // The final state is delivered to the business.
+        let last = payment["state"].clone();
+        self.stand_ins
+            .wait_until("delivered", |received| received.events.iter().any(|event| event["state"] == last))
+            .await;
+        self.stand_ins.received(|received| {
+            assert!(received.events.iter().all(|event| event["id"] == id && event["minor"] == 2500));
+        });
+        before
+    }
+
+    /// Waits for the state of the payment after recovery. An unknown one is then settled by a late result or by the
+    /// operator.
+    async fn settle_after_recovery(&self, server: &Server, id: &str) -> String {
+        let mut payment = read_payment(server, id).await;
+        while ["opened", "capturing"].contains(&payment["state"].as_str().unwrap()) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            payment = read_payment(server, id).await;
+        }
+        let state = payment["state"].as_str().unwrap().to_owned();
+        assert_ne!(state, "submitted");
+        if state == "unknown" {
+            let sid = payment["paymentSid"].as_str().unwrap();
+            if self.stand_ins.keys_of("complete").is_empty() {
+                let word = json!({"outcome": "cancelled", "note": "Twilio never saw it"});
+                let answer = server.post_as_operator(&format!("/payments/{id}/settle"), &word).await;
+                assert_eq!(answer.status(), StatusCode::OK);
+            } else {
+                post_success(server, &self.stand_ins.callback_path(), sid, &mut Vec::new()).await.unwrap();
+                post_success(server, &self.stand_ins.callback_path(), sid, &mut Vec::new()).await.unwrap();
+                assert_eq!(read_payment(server, id).await["state"], "charged");
+            }
+        }
+        state
+    }
+}
+
+pub(crate) async fn connect_call(server: &Server) -> RelayClient {
+    server.connect_call(CALL, &json!({"callReference": "order-7", "amountDue": "25.00"})).await
+}
+
+pub(crate) async fn post_callback(
+    server: &Server,
+    path: &str,
+    sid: &str,
+    what: &str,
+    fields: &[(&str, &str)],
+    answered: &mut Vec<String>,
+) -> reqwest::Result<()> {
+    let form = [&[("CallSid", CALL), ("Sid", sid)], fields].concat();
+    if server.try_post_as_twilio(path, &form).await?.status().is_success() {
+        answered.push(what.to_owned());
+    }
+    Ok(())
+}
+
+pub(crate) async fn post_success(
+    server: &Server,
+    path: &str,
+    sid: &str,
+    answered: &mut Vec<String>,
+) -> reqwest::Result<()> {
+    let success = [
+        ("Result", "success"),
+        ("PaymentConfirmationCode", "ch_1"),
+        ("PaymentCardNumber", "xxxxxxxxxxxx4242"),
+        ("ChargeAmount", "25.00"),
+    ];
+    post_callback(server, path, sid, "result", &success, answered).await
+}
+
+pub(crate) async fn read_payment(server: &Server, id: &str) -> Value {
+    server.get_as_operator(&format!("/payments/{id}")).await.json().await.unwrap()
+}

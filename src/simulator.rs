@@ -73,6 +73,8 @@ pub struct SimulationOptions {
     pub interactive: bool,
     /// The server of PostgreSQL with the ledgers, each in a database of its own. `None`: they are in files.
     pub database: Option<PostgresUrl>,
+    /// Whether two servers share each ledger: one gets the sockets, and the other one all other requests.
+    pub two_servers: bool,
 }
 
 /// The scenarios to run.
@@ -152,9 +154,24 @@ pub fn list_scenarios() -> Vec<(&'static str, &'static str)> {
     scenario::all().into_iter().map(|scenario| (scenario.name, scenario.description)).collect()
 }
 
+/// The names of the scenarios that need PostgreSQL, since several servers share the ledger.
+pub fn list_scenarios_of_several_servers() -> Vec<&'static str> {
+    scenario::all()
+        .into_iter()
+        .filter(|scenario| scenario.server_overrides.has_peer)
+        .map(|scenario| scenario.name)
+        .collect()
+}
+
 /// Runs one scenario at full speed without output.
 pub async fn run_scenario(name: &str) -> anyhow::Result<ScenarioResult> {
     Box::pin(ScenarioRunner::fast().run(&find_scenario(name)?)).await
+}
+
+/// The same with two servers on one ledger in PostgreSQL: one gets the sockets, and the other one all other requests.
+pub async fn run_scenario_on_two_servers(name: &str, database: &PostgresUrl) -> anyhow::Result<ScenarioResult> {
+    let runner = ScenarioRunner::fast().with_database(Some(database.clone())).with_peer(true);
+    Box::pin(runner.run(&find_scenario(name)?)).await
 }
 
 /// The same with the ledger on this server of PostgreSQL, in a database of its own.
@@ -179,7 +196,7 @@ pub async fn run(options: SimulationOptions) -> anyhow::Result<SimulationReport>
             print_line(&line);
         }
     });
-    let runner = runner.with_database(options.database);
+    let runner = runner.with_database(options.database).with_peer(options.two_servers);
     print_line(&view::render_headline(&scenario, pace));
     let outcome = if options.interactive {
         runner.run_interactive(&scenario).await?
@@ -192,8 +209,13 @@ pub async fn run(options: SimulationOptions) -> anyhow::Result<SimulationReport>
 
 async fn run_all(options: SimulationOptions) -> anyhow::Result<SimulationReport> {
     let model = options.model;
-    let calls = scenario::all().into_iter().map(|scenario| {
+    let mut scenarios = scenario::all();
+    if options.database.is_none() && LocalPostgres::get().is_none() {
+        scenarios.retain(|scenario| !scenario.server_overrides.has_peer);
+    }
+    let calls = scenarios.into_iter().map(|scenario| {
         let runner = ScenarioRunner::with_model(model.clone()).with_database(options.database.clone());
+        let runner = runner.with_peer(options.two_servers);
         async move { Box::pin(runner.run(&scenario)).await }
     });
     let mut calls = stream::iter(calls).buffered(CONCURRENT_SCENARIOS);

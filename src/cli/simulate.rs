@@ -36,6 +36,9 @@ pub(super) struct Simulate {
     /// Keep the ledgers in this PostgreSQL, each in a database of its own: postgres://…, of a user that may create them
     #[arg(long, value_name = "URL", conflicts_with = "replay")]
     database: Option<PostgresUrl>,
+    /// Let two servers share each ledger, in PostgreSQL: one gets the sockets, and the other one all other requests
+    #[arg(long, conflicts_with = "replay")]
+    two_servers: bool,
     /// Be the caller yourself: type what you say and which keys you press
     #[arg(long)]
     interactive: bool,
@@ -82,7 +85,8 @@ pub(super) async fn run(args: Simulate, vars: &Vars) -> anyhow::Result<ExitCode>
             base_url: read_base_url(vars)?,
         },
     };
-    let options = SimulationOptions { selection: which, model, interactive: args.interactive, database: args.database };
+    let Simulate { interactive, database, two_servers, .. } = args;
+    let options = SimulationOptions { selection: which, model, interactive, database, two_servers };
     let report = simulator::run(options).await?;
     Ok(if report.has_passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

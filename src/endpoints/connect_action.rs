@@ -106,6 +106,7 @@ pub(super) async fn post(
         // The call's data was lost with the process that held it.
         record_attestation(&app, &call, &form);
         look_up_call_parameters(&app, &call, &form).await;
+        app.session.share_call(&call).await;
     }
     twiml_response(&match result {
         ConnectResult::CallEnded => Vec::new(),

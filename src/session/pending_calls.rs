@@ -202,7 +202,7 @@ impl PendingCalls {
         if let Some(lookup) = lookup.filter(|_| self.business_lookup(call).is_none()) {
             let _ = self.record_business_lookup(call, lookup);
         }
-        let attestation = about.attestation.and_then(|attestation| attestation.parse().ok());
+        let attestation = about.attestation.and_then(|attestation| CallerAttestation::from_stored(&attestation));
         if let Some(attestation) = attestation.filter(|_| self.attestation(call).is_none()) {
             let _ = self.record_attestation(call, attestation);
         }

@@ -35,6 +35,8 @@ struct ServerInstances {
     first: ServerUnderTest,
     /// The instance that takes over in a roll-out.
     next: Option<ServerUnderTest>,
+    /// The instance that shares the ledger, and gets the requests.
+    peer: Option<ServerUnderTest>,
 }
 
 impl Deployment {
@@ -63,7 +65,18 @@ impl Deployment {
         };
         let ledger = ScenarioLedger::new(database, tuning.small_disk).await?;
         let first = ServerUnderTest::start(listener, vars.clone(), &tuning, ledger.clone(), tokens.clone()).await?;
-        let instances = RwLock::new(ServerInstances { first, next });
+        let peer = if tuning.has_peer {
+            // A server looks for others when it starts.
+            first.wait_until_ready().await?;
+            let (listener, address) = server_under_test::bind_listener().await?;
+            let own = CallTokens::default();
+            let peer = ServerUnderTest::start(listener, vars.clone(), &tuning, ledger.clone(), own).await?;
+            proxy.set_request_target(address);
+            Some(peer)
+        } else {
+            None
+        };
+        let instances = RwLock::new(ServerInstances { first, next, peer });
         Ok(Self { proxy, vars, overrides: tuning, ledger, tokens, instances })
     }
 
@@ -129,12 +142,17 @@ impl Deployment {
 
     /// Stops all instances once they have no calls. An error says which one did not stop correctly.
     pub(super) async fn shut_down(self, transcript: &Transcript) -> Result<(), String> {
-        let ServerInstances { first, next } = self.instances.into_inner();
+        let ServerInstances { first, next, peer } = self.instances.into_inner();
+        let peer = match peer {
+            Some(peer) => peer.shut_down_beside(transcript).await,
+            None => Ok(()),
+        };
         let first = first.shut_down(transcript).await;
-        match next {
-            Some(next) => first.and(next.shut_down(transcript).await),
-            None => first,
-        }
+        let next = match next {
+            Some(next) => next.shut_down(transcript).await,
+            None => Ok(()),
+        };
+        peer.and(first).and(next)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
@@ -12,6 +13,7 @@ use super::collector::ScriptedCollector;
 use super::deployment::Deployment;
 use super::flowise::{self, ScriptedFlowise};
 use super::interactive;
+use super::local_postgres::LocalPostgres;
 use super::local_server::LocalServer;
 use super::openai::{LiveOpenAi, ScriptedOpenAi, ToolsOverMcp};
 use super::operator::OPERATOR_TOKEN;
@@ -19,7 +21,7 @@ use super::pace::Pace;
 use super::proxy::Proxy;
 use super::relay::{CALLER_NUMBER, SECOND_CALLER_NUMBER, ScriptedRelay};
 use super::scenario::{self, Scenario};
-use super::server_under_test::{self, CallTokens};
+use super::server_under_test::{self, CallTokens, ServerOverrides};
 use super::sync_edits::SyncEdits;
 use super::transcript::{Transcript, TranscriptEntry, TranscriptEvent};
 use super::twilio::{self, AccountCredentials, ScriptedTwilio, WebhookSender, call_sid};
@@ -39,6 +41,8 @@ pub(super) struct ScenarioRunner {
     model: ModelSource,
     /// The server of PostgreSQL with the ledgers. Without it they are in files.
     database: Option<PostgresUrl>,
+    /// Whether another server shares the ledger of each scenario.
+    has_peer: bool,
     observer: Arc<dyn Fn(&TranscriptEntry) + Send + Sync>,
 }
 
@@ -75,7 +79,7 @@ impl ScenarioRunner {
     /// Runs as fast as the model allows, without output.
     pub(super) fn with_model(model: ModelSource) -> Self {
         let pace = if matches!(model, ModelSource::Scripted) { Pace::FAST } else { Pace::LIVE };
-        Self { pace, model, database: None, observer: Arc::new(|_| {}) }
+        Self { pace, model, database: None, has_peer: false, observer: Arc::new(|_| {}) }
     }
 
     /// Runs at this pace and passes each entry to `watcher`.
@@ -84,12 +88,17 @@ impl ScenarioRunner {
         model: ModelSource,
         watcher: impl Fn(&TranscriptEntry) + Send + Sync + 'static,
     ) -> Self {
-        Self { pace, model, database: None, observer: Arc::new(watcher) }
+        Self { pace, model, database: None, has_peer: false, observer: Arc::new(watcher) }
     }
 
     /// Keeps the ledgers on this server of PostgreSQL, each in a database of its own.
     pub(super) fn with_database(self, database: Option<PostgresUrl>) -> Self {
         Self { database, ..self }
+    }
+
+    /// Whether another server shares the ledger of each scenario, and gets every request but the sockets.
+    pub(super) fn with_peer(self, has_peer: bool) -> Self {
+        Self { has_peer, ..self }
     }
 
     /// Runs a scenario to its end.
@@ -174,8 +183,10 @@ impl ScenarioRunner {
                 format!("{}{}", business_server.origin(), business::CALLS_PATH),
             ));
         }
-        let overrides = scenario.server_overrides.clone();
-        let deployment = Deployment::start(proxy, listener, vars, overrides, tokens, self.database.as_ref()).await?;
+        let mut overrides = scenario.server_overrides.clone();
+        overrides.has_peer |= self.has_peer;
+        let database = self.database_of(&overrides).await?;
+        let deployment = Deployment::start(proxy, listener, vars, overrides, tokens, database.as_ref()).await?;
         probe_unsigned_requests(&webhooks, &transcript).await;
         let relay = ScriptedRelay {
             twilio: twilio.clone(),
@@ -188,6 +199,17 @@ impl ScenarioRunner {
         };
         let stand_ins = [twilio_server, openai_server, flowise_server, business_server, collector_server];
         Ok(RunningScenario { transcript, twilio, webhooks, relay, collector, deployment, sync_edits, stand_ins })
+    }
+
+    /// The server of PostgreSQL with the ledger of a scenario, if it is not in a file. Several servers need one.
+    async fn database_of(&self, overrides: &ServerOverrides) -> anyhow::Result<Option<PostgresUrl>> {
+        if self.database.is_some() || !overrides.has_peer {
+            return Ok(self.database.clone());
+        }
+        let server = LocalPostgres::get().context(
+            "several servers share a ledger in PostgreSQL: install it, or name a server of it with --database",
+        )?;
+        Ok(Some(server.create_database().await?.parse()?))
     }
 
     /// Creates the model: scripted, or forwarding to the real API.

@@ -85,10 +85,15 @@ pub(super) struct ServerOverrides {
     pub recorder: Option<Recorder>,
     /// Whether a standby instance takes over when this one drains.
     pub has_standby: bool,
+    /// Whether another server shares the ledger, which has to be in PostgreSQL, and gets every request but the sockets.
+    pub has_peer: bool,
 }
 
 /// The interval at which assets in Sync are polled, on the real clock.
 const SYNC_POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The timeout of a start.
+const READY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The timeout of an immediate stop.
 const HARD_STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -213,6 +218,16 @@ impl ServerUnderTest {
         Ok(())
     }
 
+    /// Waits until the server takes calls.
+    pub(super) async fn wait_until_ready(&self) -> anyhow::Result<()> {
+        let ready = async {
+            while self.get_status("/ready").await != 200 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(READY_TIMEOUT, ready).await.context("the server does not start")
+    }
+
     /// Returns the status of a GET request; 0 without a response.
     pub(super) async fn get_status(&self, path: &str) -> u16 {
         let answer = reqwest::get(format!("http://{}{path}", self.address)).await;
@@ -283,6 +298,12 @@ impl ServerUnderTest {
         if let Some(sample) = find_foreign_sample(&text, &ToolSpec::names()) {
             transcript.record_violation(format!("the metrics have a sample that is not of a closed set: {sample}"));
         }
+    }
+
+    /// Stops the server once it has no calls. Another one shares its ledger.
+    pub(super) async fn shut_down_beside(mut self, transcript: &Transcript) -> Result<(), String> {
+        self.check_metrics(transcript).await;
+        self.wait_until_stopped().await
     }
 
     async fn wait_until_stopped(&mut self) -> Result<(), String> {

@@ -426,6 +426,6 @@ impl<'a> ScriptedRelaySession<'a> {
 /// Opens the socket of the TwiML as Twilio does.
 async fn open_client(relay: &ScriptedRelay, connect: &ConnectVerb) -> Result<RelayClient, String> {
     let signature = relay.signer.sign(&connect.url, &[]);
-    let client = RelayClient::open(relay.webhooks.proxy().target(), &connect.url, Some(&signature)).await;
+    let client = RelayClient::open(relay.webhooks.proxy().socket_target(), &connect.url, Some(&signature)).await;
     client.map_err(|error| format!("the socket {} cannot be opened (64102): {error}", connect.url))
 }

@@ -19,6 +19,7 @@ mod orders;
 mod outbound;
 mod outcomes;
 mod own_tools;
+mod several_servers;
 mod usage_limits;
 mod velocity_limits;
 
@@ -51,6 +52,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         endings::all(),
         drains::all(),
         deliveries::all(),
+        several_servers::all(),
         models::all(),
         model_sockets::all(),
         mcp::all(),

@@ -68,7 +68,7 @@ impl WebhookSender {
         let path = &url[url::Position::BeforePath..url::Position::AfterQuery];
         let mut request = self
             .client
-            .post(format!("http://{}{path}", self.proxy.target()))
+            .post(format!("http://{}{path}", self.proxy.request_target()))
             .header("User-Agent", "TwilioProxy/1.1")
             .header("I-Twilio-Idempotency-Token", token)
             .form(form);

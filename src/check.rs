@@ -57,7 +57,7 @@ pub async fn check(config: &Config, warnings: &[config::ConfigWarning]) -> Check
         check_response_service(&http, &config.response_service),
         business,
         own_tools,
-        ledger::check(&config.database, config.sealing_keys.as_ref()),
+        ledger::check(&http, &config.database, config.sealing_keys.as_ref()),
     );
     findings.extend(twilio);
     findings.push(address);

@@ -22,7 +22,7 @@ use crate::http_client::HttpClients;
 use crate::ids::CallSid;
 use crate::ledger::{CallOwner, Ledger, LedgerError};
 use crate::server_id::ServerId;
-pub(crate) use forward::{FORWARDED, ForwardedRequest};
+pub(crate) use forward::{FORWARDED, ForwardError, ForwardedRequest};
 pub(crate) use peers::DeadServer;
 use peers::Peers;
 
@@ -113,6 +113,12 @@ impl Fleet {
     /// The servers that are held for dead.
     pub(crate) fn dead_servers(&self) -> Vec<DeadServer> {
         self.lock().dead()
+    }
+
+    /// The number of servers that live, this one among them, and of those that are held for dead.
+    pub(crate) fn count_servers(&self) -> (usize, usize) {
+        let (others, dead) = self.lock().count();
+        (others + 1, dead)
     }
 
     /// Remembers that this server cancels what is left open of a call.

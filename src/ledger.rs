@@ -49,7 +49,7 @@ pub use activity::{Activity, Funnel, GUARDS};
 pub use backup::BackupError;
 pub use call_end::CallEnd;
 pub use callbacks::RecordOutcome;
-pub(crate) use calls::{CallOwner, OwnerlessCall};
+pub(crate) use calls::{CallOwner, ClaimedCall, OwnerlessCall};
 pub use connection::TransactionId;
 pub use database::DatabaseProbe;
 pub use error::{LedgerError, OpenLedgerError, RecordRequestError, SettleError};

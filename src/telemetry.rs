@@ -22,7 +22,8 @@ pub(crate) use last_hour::{LastHour, MinuteLatency};
 #[cfg(any(feature = "simulator", test))]
 pub(crate) use metrics::find_foreign_sample;
 pub(crate) use metrics::{
-    CONTENT_TYPE, ModelFailure, Snapshot, ToolResult, TwilioOperation, TwilioResult, WebhookRefusal,
+    CONTENT_TYPE, ClaimEvent, ForwardResult, ModelFailure, Snapshot, ToolResult, TwilioOperation, TwilioResult,
+    WebhookRefusal,
 };
 pub(crate) use otlp::TraceExporter;
 pub(crate) use traces::{ModelPeer, Peer, TraceBuilder};
@@ -289,6 +290,16 @@ impl Telemetry {
     /// Records how long a write transaction of the ledger took.
     pub(crate) fn record_ledger_write(&self, took: Duration) {
         self.metrics.services.record_ledger_write(took);
+    }
+
+    /// Records what became of a request that was sent on to another server.
+    pub(crate) fn record_forward(&self, result: ForwardResult, took: Duration) {
+        self.metrics.fleet.record_forward(result, took);
+    }
+
+    /// Counts a call that this server has got or lost.
+    pub(crate) fn record_claim(&self, event: ClaimEvent) {
+        self.metrics.fleet.record_claim(event);
     }
 
     /// Counts a payment that has reached this state in the ledger.

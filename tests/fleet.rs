@@ -25,7 +25,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use server::Server;
 use server_process::{ServerProcess, WorkDir};
-use stand_ins::{Checkpoint, FIELDS};
+use stand_ins::Checkpoint;
 use uuid::Uuid;
 
 const SEALING_KEY: &str = "c2ltdWxhdGVkIGtleSBvZiAzMiBieXRlcyBpbiBhbGw=";
@@ -49,13 +49,27 @@ impl Fleet {
 
     /// Starts another server.
     async fn serve(&self) -> ServerProcess {
+        self.serve_at(&self.database, "http://127.0.0.1").await
+    }
+
+    /// Starts another server, which reaches the database at this URL and is reached by the others at this address.
+    async fn serve_at(&self, database: &str, address: &str) -> ServerProcess {
         let vars = [
-            ("DATABASE_URL", &*self.database),
+            ("DATABASE_URL", database),
             ("SEALING_KEY", SEALING_KEY),
-            ("INSTANCE_ADDRESS", "http://127.0.0.1"),
+            ("INSTANCE_ADDRESS", address),
             ("RESUME_SECONDS", "1"),
+            ("DRAIN_SECONDS", "1"),
         ];
         self.work_dir.serve_with_vars(&self.call.stand_ins, &self.call.openai, &vars).await
+    }
+
+    /// A wire to the database, and the URL at its near end.
+    async fn wire(&self) -> (DatabaseWire, String) {
+        let database = LocalPostgres::get().unwrap().address();
+        let wire = DatabaseWire::to(database).await.unwrap();
+        let url = self.database.replace(&database.to_string(), &wire.address().to_string());
+        (wire, url)
     }
 
     /// Runs the call up to the checkpoint at which the stand-ins stop, on one server, with the webhooks on another.
@@ -66,6 +80,21 @@ impl Fleet {
                 panic!("the checkpoint was not reached: {played:?}")
             }
         }
+    }
+
+    /// Waits until the only payment, if there is one, is not open any more.
+    async fn wait_for_end_of_recovery(&self, server: &Server) {
+        let waits = async {
+            loop {
+                let all: Value = server.get_as_operator("/payments").await.json().await.unwrap();
+                let is_open = |payment: &Value| ["opened", "capturing"].contains(&payment["state"].as_str().unwrap());
+                if !all["payments"].as_array().unwrap().iter().any(is_open) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waits).await.expect("nothing stays open");
     }
 
     /// Waits until the only payment is in one of these states. Returns it.
@@ -134,21 +163,67 @@ async fn a_server_that_starts_leaves_the_payments_of_the_others_alone() {
     assert!(fleet.call.stand_ins.keys_of("cancel").is_empty());
 }
 
-/// Runs a call up to a checkpoint and kills its server. The caller is connected anew to another one. Returns the state of the
-/// payment then.
-async fn kill_owner_at(checkpoint: Checkpoint) -> Option<String> {
+/// What happens to the server that has the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// `kill -9`.
+    Killed,
+    /// It is frozen, and wakes once another server has the call.
+    Frozen,
+    /// It is told to stop, and ends its calls after a second.
+    Stopped,
+    /// It does not reach the database until another server has the call.
+    CutFromDatabase,
+}
+
+/// Runs a call up to a checkpoint, at which its server has a fault. The caller is connected anew to another one. Returns the
+/// state of the payment then.
+async fn disturb_at(checkpoint: Checkpoint, fault: Fault) -> Option<String> {
     let fleet = Fleet::start(Some(checkpoint)).await?;
-    let (owner, other) = tokio::join!(fleet.serve(), fleet.serve());
+    let (wire, database) = fleet.wire().await;
+    let (mut owner, other) = tokio::join!(fleet.serve_at(&database, "http://127.0.0.1"), fleet.serve());
     let mut answered = Vec::new();
     fleet.run_to_checkpoint(&owner, &other, &mut answered).await;
-    owner.kill();
+    match fault {
+        Fault::Killed => owner.kill_now(),
+        Fault::Frozen => owner.signal("-STOP"),
+        Fault::Stopped => {
+            owner.terminate();
+            assert!(owner.wait_for_exit().await);
+        }
+        Fault::CutFromDatabase => wire.set(WireState::Cut),
+    }
     let _socket = connect_call(&other.server).await;
-    other.wait_for_log("call.taken_over").await;
+    if fault != Fault::Stopped {
+        other.wait_for_log("call.taken_over").await;
+    }
+    let asked = async || {
+        fleet.wait_for_end_of_recovery(&other.server).await;
+        fleet.call.stand_ins.all_keys()
+    };
+    match fault {
+        Fault::Killed | Fault::Stopped => {}
+        Fault::Frozen | Fault::CutFromDatabase => {
+            let before = asked().await;
+            if fault == Fault::Frozen {
+                owner.signal("-CONT")
+            } else {
+                wire.set(WireState::Whole)
+            }
+            // Its beat tells it, unless its session has ended before, since the caller's socket is gone.
+            owner.wait_for_log("call.ended").await;
+            owner.server.wait_for_calls(0).await;
+            assert_eq!(fleet.call.stand_ins.all_keys(), before, "it asks nothing more of Twilio");
+        }
+    }
     Some(fleet.call.check_recovery(&other.server, &answered).await)
 }
 
+/// With `CRELAY_LONG=1` at every step; otherwise with each fault but a kill at two of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_whose_server_is_killed_at_any_step_begins_anew_on_another_and_is_charged_once() {
+async fn a_call_whose_server_has_a_fault_begins_anew_on_another_and_is_charged_once() {
+    #[expect(clippy::disallowed_methods, reason = "a switch of the tests, not of the server")]
+    let is_long = std::env::var_os("CRELAY_LONG").is_some();
     let checkpoints = [
         (Checkpoint::CreateReceived, "abandoned"),
         (Checkpoint::Opened, "abandoned"),
@@ -161,13 +236,17 @@ async fn a_call_whose_server_is_killed_at_any_step_begins_anew_on_another_and_is
         (Checkpoint::ResultReported, "charged"),
         (Checkpoint::Delivered, "charged"),
     ];
-    let kills = checkpoints.map(|(checkpoint, state)| {
-        Box::pin(async move { (checkpoint, kill_owner_at(checkpoint).await.unwrap_or(state.to_owned()), state) })
+    let faults = [Fault::Killed, Fault::Frozen, Fault::Stopped, Fault::CutFromDatabase];
+    let all = faults.into_iter().flat_map(|fault| checkpoints.map(|(checkpoint, state)| (checkpoint, fault, state)));
+    let is_short = |checkpoint| matches!(checkpoint, Checkpoint::Entered(1) | Checkpoint::Submitted);
+    let chosen = all.filter(|(checkpoint, fault, _)| is_long || *fault == Fault::Killed || is_short(*checkpoint));
+    let runs = chosen.map(|(checkpoint, fault, state)| {
+        Box::pin(async move {
+            let found = disturb_at(checkpoint, fault).await.unwrap_or(state.to_owned());
+            assert_eq!(found, state, "{checkpoint:?} {fault:?}");
+        })
     });
-    stream::iter(kills)
-        .buffer_unordered(2)
-        .for_each(async |(checkpoint, found, state)| assert_eq!(found, state, "{checkpoint:?}"))
-        .await;
+    stream::iter(runs).buffer_unordered(2).collect::<Vec<()>>().await;
 }
 
 /// Many times, at any moment at all. It takes minutes: `CRELAY_LONG=1`.
@@ -204,27 +283,6 @@ async fn what_a_dead_server_had_is_put_away_though_nobody_calls_again() {
     assert_eq!(fleet.call.stand_ins.keys_of("cancel").len(), 1, "{payment}");
     other.wait_for_log("fleet.server_lost").await;
     other.wait_for_log("call.put_away").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_was_frozen_asks_nothing_of_twilio_when_it_wakes() {
-    let Some(fleet) = Fleet::start(Some(Checkpoint::CaptureReceived(1))).await else { return };
-    let (owner, other) = tokio::join!(fleet.serve(), fleet.serve());
-    let mut answered = Vec::new();
-    fleet.run_to_checkpoint(&owner, &other, &mut answered).await;
-    owner.signal("-STOP");
-    let socket = connect_call(&other.server).await;
-    fleet.wait_for_state(&other.server, &["abandoned"]).await;
-    // A request that was on its way may be repeated under its key.
-    let asked = || {
-        ["create", FIELDS[0], FIELDS[1], FIELDS[2], "complete", "cancel"].map(|what| fleet.call.stand_ins.keys_of(what))
-    };
-    let before = asked();
-    owner.signal("-CONT");
-    owner.wait_for_log("call.moved").await;
-    owner.server.wait_for_calls(0).await;
-    assert_eq!(asked(), before);
-    drop(socket);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -280,9 +338,8 @@ async fn a_chat_and_a_call_are_found_by_an_operator_on_any_server() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_of_the_database_drops_no_call_and_loses_no_result() {
     let Some(mut fleet) = Fleet::start(Some(Checkpoint::Submitted)).await else { return };
-    let database = LocalPostgres::get().unwrap().address();
-    let wire = DatabaseWire::to(database).await.unwrap();
-    fleet.database = fleet.database.replace(&database.to_string(), &wire.address().to_string());
+    let (wire, database) = fleet.wire().await;
+    fleet.database = database;
     let (owner, other) = tokio::join!(fleet.serve(), fleet.serve());
     let mut answered = Vec::new();
     let socket = async {
@@ -325,4 +382,16 @@ async fn a_request_that_another_server_sent_on_is_answered_421_where_the_call_is
     let forged = server.server.operator_request("/twilioStatusCallback").form(&form);
     let forged = forged.header("X-Twilio-Signature", "x").header("X-Crelay-Forwarded", "abcdefghijklmnop");
     assert_eq!(forged.send().await.unwrap().status(), StatusCode::FORBIDDEN, "the signature comes first");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_callback_that_cannot_be_sent_on_is_heard_with_the_next_beat() {
+    let Some(fleet) = Fleet::start(None).await else { return };
+    // Nobody listens at the address of the owner.
+    let (owner, other) = tokio::join!(fleet.serve_at(&fleet.database, "http://127.0.0.1:9"), fleet.serve());
+    let mut answered = Vec::new();
+    fleet.call.run_call(&owner.server, &other.server, str::to_owned, &mut answered).await.unwrap();
+    assert_eq!(answered.len(), 5, "each is answered: {answered:?}");
+    fleet.wait_for_state(&other.server, &["charged"]).await;
+    assert!(owner.log().contains("fleet.callback_heard") && other.log().contains("fleet.unreached"), "{}", owner.log());
 }

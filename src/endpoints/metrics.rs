@@ -46,6 +46,7 @@ async fn get_metrics(State(context): State<Arc<SessionContext>>) -> impl IntoRes
         outbox: if context.reports_call_ends { backlog.map(age(Timestamp::now())) } else { Some(NO_OUTBOX) },
         refusals: context.usage.monitor.refusals().collect(),
         asset_versions: context.assets.version_count(),
+        servers: context.fleet.as_ref().map_or((1, 0), |fleet| fleet.count_servers()),
         ..Snapshot::default()
     };
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], context.telemetry.metrics_text(snapshot))

@@ -24,9 +24,10 @@ use super::json::read_body;
 use super::mcp::MAX_MESSAGE_BYTES;
 use super::{App, MAX_BODY_BYTES};
 use crate::call_token::PresentedToken;
-use crate::fleet::{AT_SERVER, FORWARDED, Fleet, ForwardedRequest};
+use crate::fleet::{AT_SERVER, FORWARDED, Fleet, ForwardError, ForwardedRequest};
 use crate::ids::CallSid;
 use crate::server_id::ServerId;
+use crate::telemetry::ForwardResult;
 use crate::twilio::CallStatus;
 
 /// The URI of a request as it came, before the name of a server was removed from its path.
@@ -168,10 +169,19 @@ async fn send_to(
     request: &ForwardedRequest,
 ) -> Result<Option<Response>, StatusCode> {
     let Some(address) = address else { return Ok(None) };
-    match fleet.forward(&address, request.clone()).await {
+    let began = Instant::now();
+    let answered = fleet.forward(&address, request.clone()).await;
+    let result = match &answered {
+        Ok(_) => ForwardResult::Answered,
+        Err(ForwardError::NotThere) => ForwardResult::NotThere,
+        Err(ForwardError::Unreachable) => ForwardResult::Unreachable,
+        Err(ForwardError::Silent) => ForwardResult::Silent,
+    };
+    app.session.telemetry.record_forward(result, began.elapsed());
+    match answered {
         Ok(response) => Ok(Some(response)),
         Err(error) => {
-            if error.is_failure()
+            if error != ForwardError::NotThere
                 && let Some(left_out) = app.session.log_limiter.admit("fleet.unreached", "", Instant::now())
             {
                 warn!(event = "fleet.unreached", address, %error, left_out, "A request could not be sent on to another server.");

@@ -56,13 +56,6 @@ pub(crate) enum ForwardError {
     Silent,
 }
 
-impl ForwardError {
-    /// Whether the other server should have answered.
-    pub(crate) fn is_failure(self) -> bool {
-        self != Self::NotThere
-    }
-}
-
 /// The clients for requests to other servers, which are never reached through a proxy.
 pub(super) fn clients() -> Result<HttpClients, reqwest::Error> {
     HttpClients::new(|builder| builder.connect_timeout(CONNECT_TIMEOUT).no_proxy())

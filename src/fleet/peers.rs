@@ -77,6 +77,12 @@ impl Peers {
         self.0.get(&id).is_some_and(|peer| peer.dead_since.is_some())
     }
 
+    /// The number of other servers that live, and of those that are held for dead.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let dead = self.0.values().filter(|peer| peer.dead_since.is_some()).count();
+        (self.0.len() - dead, dead)
+    }
+
     /// The servers that are held for dead.
     pub(super) fn dead(&self) -> Vec<DeadServer> {
         let dead = |peer: &Peer| Some(DeadServer { record: peer.record.clone(), since: peer.dead_since? });

@@ -13,11 +13,12 @@ use super::{OutboundCallData, SessionContext, SessionMessage};
 use crate::call_claim::{CallClaim, ClaimState};
 use crate::fleet::{BEAT_INTERVAL, Fleet};
 use crate::ids::CallSid;
-use crate::ledger::{CallOwner, LedgerError, OrphanedPayment, OwnerlessCall};
+use crate::ledger::{CallOwner, ClaimedCall, LedgerError, OrphanedPayment, OwnerlessCall};
 use crate::payment::{CallbackKind, PaymentCallback, read_left_callback, write_left_callback};
 use crate::recovery;
 use crate::redact::Private;
 use crate::server_id::ServerId;
+use crate::telemetry::ClaimEvent;
 use crate::twilio::PAYMENT_STATUS_CALLBACK;
 
 /// How long a call that begins waits until it is claimed. After that the claim is made up for with the next beat.
@@ -45,18 +46,7 @@ impl SessionContext {
     /// Claims a call that begins. Returns what is known of it from before, if the claim was made.
     pub(super) async fn claim_call(self: &Arc<Self>, call: &CallSid, claim: &CallClaim) -> Option<String> {
         match timeout(CLAIM_TIMEOUT, self.ledger.claim_call(call, claim)).await {
-            Ok(Ok(claimed)) => {
-                if claimed.epoch > 1 {
-                    warn!(
-                        event = "call.taken_over",
-                        epoch = claimed.epoch,
-                        open_payments = claimed.orphaned.len(),
-                        "This server takes a call over from another one. Its open payments are cancelled."
-                    );
-                }
-                self.cancel_orphaned(claimed.orphaned);
-                claimed.about
-            }
+            Ok(Ok(claimed)) => self.finish_claim(claimed),
             Ok(Err(error)) => {
                 error!(event = "call.unclaimed", %error, "The call is not claimed yet: no payment can begin on it.");
                 None
@@ -70,6 +60,23 @@ impl SessionContext {
                 None
             }
         }
+    }
+
+    /// Reports a claim, and cancels what the last owner has left open. Returns what is known of the call from before.
+    fn finish_claim(self: &Arc<Self>, claimed: ClaimedCall) -> Option<String> {
+        let ClaimedCall { epoch, about, orphaned } = claimed;
+        let is_new = epoch == 1;
+        self.telemetry.record_claim(if is_new { ClaimEvent::New } else { ClaimEvent::TakenOver });
+        if !is_new {
+            warn!(
+                event = "call.taken_over",
+                epoch,
+                open_payments = orphaned.len(),
+                "This server takes a call over from another one. Its open payments are cancelled."
+            );
+        }
+        self.cancel_orphaned(orphaned);
+        about
     }
 
     /// Says that this server lives, and keeps the calls that it has in step with the ledger. Never returns.
@@ -170,13 +177,20 @@ impl SessionContext {
                 let _entered = span.entered();
                 warn!(event = "call.moved", server = %owner, "Another server has the call: it ends here, and goes on there.");
                 claim.lose();
+                self.telemetry.record_claim(ClaimEvent::Moved);
                 self.calls.deliver(call, SessionMessage::Moved);
             }
             _ => {
                 let claimed = self.ledger.claim_call(call, claim).await?;
                 let _entered = span.entered();
-                info!(event = "call.claimed", epoch = claimed.epoch, "The call is claimed.");
-                self.cancel_orphaned(claimed.orphaned);
+                info!(
+                    event = "call.claimed",
+                    epoch = claimed.epoch,
+                    "The call, which could not be claimed when it began, is claimed."
+                );
+                if let Some(about) = self.finish_claim(claimed) {
+                    self.pending_calls.learn(call, &about);
+                }
             }
         }
         Ok(())
@@ -240,6 +254,7 @@ impl SessionContext {
                 "A call that no server has any more is put away. Its open payments are cancelled."
             );
         });
+        self.telemetry.record_claim(ClaimEvent::PutAway);
         fleet.begin_putting_away(call.clone());
         let (context, fleet) = (self.clone(), fleet.clone());
         let work = async move {

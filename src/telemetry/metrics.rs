@@ -4,12 +4,14 @@
 //! outside can become one, so the number of series is bounded.
 
 mod calls;
+mod fleet;
 mod gauges;
 #[cfg(any(feature = "simulator", test))]
 mod labels;
 mod payments;
 mod services;
 
+pub(crate) use fleet::{ClaimEvent, ForwardResult};
 pub(crate) use gauges::Snapshot;
 #[cfg(any(feature = "simulator", test))]
 pub(crate) use labels::find_foreign_sample;
@@ -25,6 +27,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
 use calls::CallMetrics;
+use fleet::FleetMetrics;
 use gauges::Gauges;
 use payments::PaymentMetrics;
 use services::ServiceMetrics;
@@ -68,6 +71,7 @@ pub(super) struct Metrics {
     pub(super) calls: CallMetrics,
     pub(super) services: ServiceMetrics,
     pub(super) payments: PaymentMetrics,
+    pub(super) fleet: FleetMetrics,
     gauges: Gauges,
 }
 
@@ -82,6 +86,7 @@ impl Metrics {
             calls: CallMetrics::new(&mut registrar),
             services: ServiceMetrics::new(&mut registrar, tools),
             payments: PaymentMetrics::new(&mut registrar),
+            fleet: FleetMetrics::new(&mut registrar),
             gauges: Gauges::new(&mut registrar),
             registry,
         }

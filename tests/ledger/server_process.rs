@@ -203,6 +203,11 @@ impl ServerProcess {
 
     /// Kills the process with SIGKILL.
     pub(crate) fn kill(mut self) {
+        self.kill_now();
+    }
+
+    /// Kills the process with SIGKILL, and keeps its log.
+    pub(crate) fn kill_now(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }

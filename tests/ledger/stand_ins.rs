@@ -1,5 +1,6 @@
 //! Twilio and the business, which can stop at a checkpoint of a payment call.
 
+use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -170,6 +171,11 @@ impl CheckpointLog {
     /// Where Twilio reports, as the newest request says.
     pub(crate) fn callback_path(&self) -> String {
         self.received(|received| received.callback_path.clone().unwrap())
+    }
+
+    /// The keys of all requests to Twilio.
+    pub(crate) fn all_keys(&self) -> BTreeSet<String> {
+        self.received(|received| received.twilio_requests.iter().map(|(.., key)| key.clone()).collect())
     }
 
     pub(crate) fn keys_of(&self, what: &str) -> Vec<String> {

@@ -28,9 +28,9 @@ pub(super) const MIGRATIONS: [super::MigrationText; 2] = [
 ];
 
 /// The statements that begin a write: each sees what others have committed before it, waits for a row no longer than
-/// another write may take, and has an end even if this process is gone. The last one returns the id of the transaction.
+/// another write may take, and has an end even if this process is gone or frozen. The last one returns the id of the transaction.
 pub(in crate::ledger) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 2000; SET LOCAL lock_timeout = 1000; \
-     SET LOCAL idle_in_transaction_session_timeout = 10000; SELECT CAST(pg_current_xact_id() AS TEXT)";
+     SET LOCAL idle_in_transaction_session_timeout = 3000; SELECT CAST(pg_current_xact_id() AS TEXT)";
 
 /// Opens connections to the database.
 #[derive(Clone)]
@@ -72,6 +72,8 @@ pub struct DatabaseProbe {
     pub may_create: bool,
     /// The number of payment tokens, of at most 1,000, that none of the keys opens.
     pub unopened_tokens: usize,
+    /// Where the servers that share it are reached, at most 100 of them. One that has died may still be among them.
+    pub servers: Vec<String>,
 }
 
 /// The oldest version with `pg_current_xact_id`, as PostgreSQL writes it in one number.
@@ -97,9 +99,16 @@ impl DatabaseProbe {
         let (may_create, is_ledger): (i64, i64) = sqlx::query_as(query).fetch_one(&mut *connection).await?;
         let round_trip = asked.elapsed();
         let mut tokens: Vec<(String, String)> = Vec::new();
+        let mut servers = Vec::new();
         if is_ledger == 1 {
             let query = "SELECT id, token FROM payments WHERE token IS NOT NULL ORDER BY ended_at LIMIT 1000";
-            tokens = sqlx::query_as(query).fetch_all(connection).await?;
+            tokens = sqlx::query_as(query).fetch_all(&mut *connection).await?;
+            let query = "SELECT address FROM servers ORDER BY id LIMIT 100";
+            servers = match sqlx::query_scalar(query).fetch_all(connection).await {
+                // An older version has made the tables.
+                Err(sqlx::Error::Database(error)) if is_missing_table(&*error) => Vec::new(),
+                servers => servers?,
+            };
         }
         let is_unopened = |(id, token): &(String, String)| unseal(keys, tokens::place(id), token.clone()).is_err();
         Ok(Self {
@@ -109,6 +118,7 @@ impl DatabaseProbe {
             is_ledger: is_ledger == 1,
             may_create: may_create == 1,
             unopened_tokens: tokens.iter().filter(|token| is_unopened(token)).count(),
+            servers,
         })
     }
 }

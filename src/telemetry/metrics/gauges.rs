@@ -31,6 +31,8 @@ pub(crate) struct Snapshot {
     pub(crate) dropped_lines: u64,
     /// What the tokens of all turns cost.
     pub(crate) cost: Cost,
+    /// The servers that share the ledger and live, this one among them, and those that are held for dead.
+    pub(crate) servers: (usize, usize),
 }
 
 type Number = Gauge<f64, AtomicU64>;
@@ -47,6 +49,8 @@ pub(super) struct Gauges {
     shutdown: Number,
     dropped_lines: Counter,
     cost: Counter<f64, AtomicU64>,
+    servers_alive: Gauge,
+    servers_dead: Gauge,
 }
 
 impl Gauges {
@@ -89,6 +93,16 @@ impl Gauges {
                 "What the tokens of all turns cost, in US dollars",
                 Counter::default(),
             ),
+            servers_alive: registrar.add(
+                "servers_alive",
+                "Servers that share the ledger and live, this one among them",
+                Gauge::default(),
+            ),
+            servers_dead: registrar.add(
+                "servers_dead",
+                "Servers that share the ledger and are held for dead",
+                Gauge::default(),
+            ),
         }
     }
 
@@ -107,6 +121,9 @@ impl Gauges {
         #[expect(clippy::cast_precision_loss, reason = "a time in seconds is far below 2^52")]
         self.shutdown.set(snapshot.shutdown.map_or(f64::NAN, |at| at as f64));
         self.dropped_lines.inner().store(snapshot.dropped_lines, Ordering::Relaxed);
+        let (alive, dead) = snapshot.servers;
+        self.servers_alive.set(whole(alive));
+        self.servers_dead.set(whole(dead));
         self.cost.inner().store(snapshot.cost.as_dollars().to_bits(), Ordering::Relaxed);
     }
 }

@@ -1,6 +1,7 @@
 //! All values that labels can have, to show that no other is ever exported.
 
 use super::calls::{REASONS, SHARES};
+use super::fleet::{ClaimEvent, ForwardResult};
 use super::payments::{LIMITS, PHASES, PROBLEMS};
 use super::services::{
     ModelFailure, SPAN_RESULTS, TWILIO_CODES, TWILIO_STATUSES, ToolResult, TwilioOperation, WebhookRefusal,
@@ -57,6 +58,8 @@ fn is_value(metric: &str, label: &str, value: &str, tools: &[&str]) -> bool {
         "status" => TWILIO_STATUSES.contains(&value),
         "code" => ["none", "other"].contains(&value) || TWILIO_CODES.iter().any(|(_, code)| *code == value),
         "state" => PaymentState::ALL.iter().any(|state| state.as_str() == value),
+        "answer" => ForwardResult::ALL.iter().any(|result| result.as_str() == value),
+        "claim" => ClaimEvent::ALL.iter().any(|event| event.as_str() == value),
         "phase" => PHASES.contains(&value),
         "problem" => PROBLEMS.contains(&value),
         "limit" if metric == "crelay_limit_refusals_total" => UsageLimit::ALL.iter().any(|limit| limit.name() == value),

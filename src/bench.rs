@@ -69,6 +69,9 @@ pub struct BenchOptions {
     pub cores: usize,
     /// Whether the bare pipe is measured, too.
     pub with_floor: bool,
+    /// Whether two servers share a ledger in PostgreSQL: one gets the sockets, and the other one all other requests. Only the
+    /// first is measured.
+    pub two_servers: bool,
 }
 
 /// Measures. `progress` gets a line at the begin of each part.
@@ -80,7 +83,7 @@ pub async fn run(options: &BenchOptions, progress: impl Fn(&str)) -> anyhow::Res
         version: env!("CARGO_PKG_VERSION").to_owned(),
         machine: format!("{}, {}", processor(), cores.description),
         load: format!(
-            "{} calls, answers of {} tokens {} ms apart after {} ms, over {} in {} ms and back, {} s each",
+            "{} calls, answers of {} tokens {} ms apart after {} ms, over {} in {} ms and back, {} s each{}",
             options.calls,
             options.tokens,
             options.spacing.as_millis(),
@@ -88,6 +91,7 @@ pub async fn run(options: &BenchOptions, progress: impl Fn(&str)) -> anyhow::Res
             options.wire,
             options.round_trip.as_millis() / 2,
             options.length.as_secs(),
+            if options.two_servers { ", on one of two servers" } else { "" },
         ),
         rows: Vec::new(),
         violations: Vec::new(),

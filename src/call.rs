@@ -172,6 +172,7 @@ impl Call {
         };
         call.history.push(ConversationItem::Developer(details));
         call.record_known_charges(known);
+        call.payments.remember(&known.sessions);
         match call.settings.welcome_greeting.clone().filter(|_| !setup.is_reconnect()) {
             Some(greeting) => call.record_greeting(&greeting),
             None if call.settings.has_telephone => call.turn.require_response(),

@@ -1,31 +1,24 @@
 //! The claim of a server to a call, where several servers share a ledger.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+
+use tokio::sync::watch;
 
 use crate::server_id::ServerId;
 
 /// The claim of this server to a call. Clones share it: what the session learns, its tools know.
 #[derive(Debug, Clone)]
-pub struct CallClaim(Arc<Claim>);
-
-#[derive(Debug)]
-struct Claim {
+pub struct CallClaim {
     server: ServerId,
-    /// The epoch, [`NONE`] or [`LOST`].
-    epoch: AtomicI64,
+    state: Arc<watch::Sender<ClaimState>>,
 }
-
-/// Epochs begin with 1.
-const NONE: i64 = 0;
-const LOST: i64 = -1;
 
 /// How a claim stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimState {
     /// The ledger could not be asked yet.
     Unclaimed,
-    /// This server has the call since this epoch.
+    /// This server has the call since this epoch. Epochs begin with 1.
     Held(i64),
     /// Another server has the call.
     Lost,
@@ -34,33 +27,44 @@ pub enum ClaimState {
 impl CallClaim {
     /// A claim that the ledger does not know yet.
     pub fn new(server: ServerId) -> Self {
-        Self(Arc::new(Claim { server, epoch: AtomicI64::new(NONE) }))
+        Self { server, state: Arc::new(watch::Sender::new(ClaimState::Unclaimed)) }
     }
 
     /// The server that claims the call.
     pub fn server(&self) -> ServerId {
-        self.0.server
+        self.server
     }
 
     /// How the claim stands.
     pub fn state(&self) -> ClaimState {
-        match self.0.epoch.load(Ordering::Acquire) {
-            NONE => ClaimState::Unclaimed,
-            LOST => ClaimState::Lost,
-            epoch => ClaimState::Held(epoch),
-        }
+        *self.state.borrow()
+    }
+
+    /// Waits until the ledger was asked.
+    pub async fn wait_until_asked(&self) {
+        // The sender lives as long as this claim does.
+        let _ = self.state.subscribe().wait_for(|state| *state != ClaimState::Unclaimed).await;
     }
 
     /// Records that the ledger has this server as the owner since an epoch. The newest one counts, and a claim that is lost
     /// stays lost.
     pub fn hold(&self, epoch: i64) {
-        let newer = |known: i64| (known != LOST).then_some(known.max(epoch));
-        let _ = self.0.epoch.fetch_update(Ordering::AcqRel, Ordering::Acquire, newer);
+        self.state.send_if_modified(|state| {
+            let is_newer = match *state {
+                ClaimState::Unclaimed => true,
+                ClaimState::Held(known) => known < epoch,
+                ClaimState::Lost => false,
+            };
+            if is_newer {
+                *state = ClaimState::Held(epoch);
+            }
+            is_newer
+        });
     }
 
     /// Gives the call up to another server. Nothing more is asked of Twilio under this claim.
     pub fn lose(&self) {
-        self.0.epoch.store(LOST, Ordering::Release);
+        self.state.send_replace(ClaimState::Lost);
     }
 }
 

@@ -23,8 +23,8 @@ use crate::ids::CallSid;
 use crate::ledger::{CallOwner, Ledger, LedgerError};
 use crate::server_id::ServerId;
 pub(crate) use forward::{FORWARDED, ForwardError, ForwardedRequest};
-pub(crate) use peers::DeadServer;
 use peers::Peers;
+pub(crate) use peers::{DeadServer, PeerStatus};
 
 /// How often a server says that it lives, and looks at the others.
 pub(crate) const BEAT_INTERVAL: Duration = Duration::from_secs(2);
@@ -94,20 +94,39 @@ impl Fleet {
         }
     }
 
-    /// The address of another server that lives.
-    pub(crate) fn address_of(&self, server: ServerId) -> Option<String> {
-        self.lock().address(server)
+    /// What is known of another server.
+    pub(crate) fn status_of(&self, server: ServerId) -> PeerStatus {
+        self.lock().status(server, Instant::now())
     }
 
-    /// The address of the owner of a call, if it is another server that may live.
+    /// The address of another server that lives and answers.
+    pub(crate) fn address_of(&self, server: ServerId) -> Option<String> {
+        if let PeerStatus::Reached(address) = self.status_of(server) { Some(address) } else { None }
+    }
+
+    /// The address of the owner of a call, if it is another server that may answer.
     pub(crate) fn address_of_owner(&self, owner: CallOwner) -> Option<String> {
-        let server = owner.server.filter(|server| *server != self.id && !self.lock().is_dead(*server))?;
-        self.address_of(server).or(owner.address)
+        match self.status_of(owner.server.filter(|server| *server != self.id)?) {
+            PeerStatus::Reached(address) => Some(address),
+            PeerStatus::Unreachable => None,
+            PeerStatus::Unknown => owner.address,
+        }
+    }
+
+    /// Whether another server has a call, and lives, whether it answers or not.
+    pub(crate) fn is_elsewhere(&self, owner: &CallOwner) -> bool {
+        let other = owner.server.filter(|server| *server != self.id);
+        other.is_some_and(|server| !self.lock().is_dead(server)) && owner.address.is_some()
     }
 
     /// Whether the owner of a call is a server that lives, perhaps this one.
-    pub(crate) fn has_living_owner(&self, owner: CallOwner) -> bool {
-        owner.server == Some(self.id) || self.address_of_owner(owner).is_some()
+    pub(crate) fn has_living_owner(&self, owner: &CallOwner) -> bool {
+        owner.server == Some(self.id) || self.is_elsewhere(owner)
+    }
+
+    /// Remembers that the server at this address did not answer.
+    pub(crate) fn avoid(&self, address: &str) {
+        self.lock().avoid(address, Instant::now());
     }
 
     /// The servers that are held for dead.

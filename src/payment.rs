@@ -51,7 +51,7 @@ pub use outcome::{PaymentOutcome, UnknownReason};
 pub use parameter_names::{
     PAYMENT_PARAMETERS, find_contradicted_parameter, find_parameter_value, find_similar_parameter,
 };
-pub use prior_payments::{OrderRules, PriorPayment, PriorPayments};
+pub use prior_payments::{OrderRules, PriorPayment, PriorPayments, PriorSession};
 pub(crate) use record::PaymentRecord;
 pub(crate) use response::SubmissionRefusal;
 pub use response::TwilioResponse;

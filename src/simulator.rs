@@ -50,6 +50,7 @@ pub use openai::{ModelReply, QueuedOpenAi};
 pub use relay::{OpenRelaySocketError, RelayClient, RelayMessage};
 pub use replay::{ReplayReport, replay};
 pub use scenario::ScenarioCheck;
+pub(crate) use scenario_ledger::SEALING_KEY;
 pub use server_under_test::CallTokens;
 pub use twilio::{
     AccountCredentials, CaptureField, PaymentsRequest, PlacedCall, PlacedCallTwiml, RecordingOptions, RecordingTwilio,
@@ -156,11 +157,7 @@ pub fn list_scenarios() -> Vec<(&'static str, &'static str)> {
 
 /// The names of the scenarios that need PostgreSQL, since several servers share the ledger.
 pub fn list_scenarios_of_several_servers() -> Vec<&'static str> {
-    scenario::all()
-        .into_iter()
-        .filter(|scenario| scenario.server_overrides.has_peer)
-        .map(|scenario| scenario.name)
-        .collect()
+    scenario::all().into_iter().filter(Scenario::has_peer).map(|scenario| scenario.name).collect()
 }
 
 /// Runs one scenario at full speed without output.
@@ -211,7 +208,7 @@ async fn run_all(options: SimulationOptions) -> anyhow::Result<SimulationReport>
     let model = options.model;
     let mut scenarios = scenario::all();
     if options.database.is_none() && LocalPostgres::get().is_none() {
-        scenarios.retain(|scenario| !scenario.server_overrides.has_peer);
+        scenarios.retain(|scenario| !scenario.has_peer());
     }
     let calls = scenarios.into_iter().map(|scenario| {
         let runner = ScenarioRunner::with_model(model.clone()).with_database(options.database.clone());

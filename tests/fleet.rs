@@ -395,3 +395,16 @@ async fn a_callback_that_cannot_be_sent_on_is_heard_with_the_next_beat() {
     fleet.wait_for_state(&other.server, &["charged"]).await;
     assert!(owner.log().contains("fleet.callback_heard") && other.log().contains("fleet.unreached"), "{}", owner.log());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_callback_that_lands_on_the_old_owner_goes_to_the_new_one() {
+    let Some(fleet) = Fleet::start(None).await else { return };
+    let (old, new) = tokio::join!(fleet.serve(), fleet.serve());
+    let _socket = connect_call(&old.server).await;
+    let mut answered = Vec::new();
+    // The old owner learns with its next beat only that the call has moved.
+    fleet.call.run_call(&new.server, &old.server, str::to_owned, &mut answered).await.unwrap();
+    assert_eq!(answered.len(), 5, "each is answered: {answered:?}");
+    fleet.wait_for_state(&new.server, &["charged"]).await;
+    assert!(fleet.call.stand_ins.keys_of("cancel").is_empty(), "{}", old.log());
+}

@@ -87,6 +87,27 @@ impl Subject {
         home: &Path,
         cores: &Cores,
     ) -> anyhow::Result<Self> {
+        Self::start_on(program, arguments, vars, home, cores.subject.as_ref()).await
+    }
+
+    /// As [`start`](Self::start), on the cores of the load: a program that is not measured.
+    pub(super) async fn start_beside(
+        program: &Path,
+        arguments: &[&str],
+        vars: &[(String, String)],
+        home: &Path,
+        cores: &Cores,
+    ) -> anyhow::Result<Self> {
+        Self::start_on(program, arguments, vars, home, cores.load.as_ref()).await
+    }
+
+    async fn start_on(
+        program: &Path,
+        arguments: &[&str],
+        vars: &[(String, String)],
+        home: &Path,
+        cores: Option<&CpuSet>,
+    ) -> anyhow::Result<Self> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?.local_addr()?.port();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let log = home.join("log");
@@ -94,7 +115,7 @@ impl Subject {
         command.args(arguments).env_clear().envs(vars.iter().cloned()).env("PORT", port.to_string()).current_dir(home);
         let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
         let began = Instant::now();
-        let process = spawn_on(command, cores.subject.as_ref())?;
+        let process = spawn_on(command, cores)?;
         let mut subject = Self { process, log, address, start_time: Duration::ZERO };
         while !is_answering(address).await {
             if began.elapsed() > START_TIMEOUT || subject.process.try_wait()?.is_some() {

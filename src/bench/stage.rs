@@ -19,9 +19,9 @@ use super::process::{Cores, Subject};
 use super::report::Goal;
 use super::twilio::LoadTwilio;
 use super::workload::Workload;
-use crate::simulator::LocalServer;
 use crate::simulator::load::WebhookSender;
 use crate::simulator::proxy::Proxy;
+use crate::simulator::{LocalPostgres, LocalServer, SEALING_KEY};
 use crate::twilio::Signer;
 
 /// The pause between two keys of a soak, at most: its calls are many.
@@ -54,6 +54,8 @@ pub(super) struct Stage {
     pub(super) line: Arc<Line>,
     pub(super) twilio: LoadTwilio,
     pub(super) subject: Subject,
+    /// Another server on the same ledger, which gets the requests. It is not measured.
+    _peer: Option<(Subject, TempDir)>,
     pub(super) figures: Vec<Figure>,
     _stand_ins: (ModelServer, LocalServer),
     _home: TempDir,
@@ -102,8 +104,20 @@ impl Stage {
         if options.wire == ModelWire::Websocket && workload != Workload::Soak {
             vars.push(("OPENAI_TRANSPORT".to_owned(), "websocket".to_owned()));
         }
+        let is_shared = options.two_servers && !is_floor;
+        if is_shared {
+            share_ledger(&mut vars).await?;
+        }
         let subject = Subject::start(&options.program, arguments, &vars, home.path(), cores).await?;
         proxy.set_target(subject.address);
+        let peer = if is_shared {
+            let home = TempDir::new()?;
+            let peer = Subject::start_beside(&options.program, arguments, &vars, home.path(), cores).await?;
+            proxy.set_request_target(peer.address);
+            Some((peer, home))
+        } else {
+            None
+        };
         // The server itself asks a caller who pays whether to go on.
         let is_exact = !is_floor && workload.model_script() != ModelScript::Payment;
         let line = Arc::new(Line { probes, measured, is_exact, webhooks, address: subject.address });
@@ -113,6 +127,7 @@ impl Stage {
             line,
             twilio,
             subject,
+            _peer: peer,
             figures: Vec::new(),
             _stand_ins: (model, twilio_server),
             _home: home,
@@ -174,6 +189,16 @@ impl Stage {
         }
         Ok(Outcome { figures: self.figures, violations })
     }
+}
+
+/// Puts the ledger into a database of a PostgreSQL of this machine, for servers that share it.
+async fn share_ledger(vars: &mut Vec<(String, String)>) -> anyhow::Result<()> {
+    let server = LocalPostgres::get().context("several servers share a ledger in PostgreSQL: install it")?;
+    vars.retain(|(name, _)| name != "DATABASE_URL");
+    vars.push(("DATABASE_URL".to_owned(), server.create_database().await?));
+    vars.push(("SEALING_KEY".to_owned(), SEALING_KEY.to_owned()));
+    vars.push(("INSTANCE_ADDRESS".to_owned(), "http://localhost".to_owned()));
+    Ok(())
 }
 
 /// The environment variables of the server.

@@ -11,7 +11,7 @@ use crate::ids::PaymentSid;
 use crate::payment::{
     Amount, CallbackEffect, CallbackKind, Capture, CaptureStage, ConsentRecord, CreatePayment, PaymentCallback,
     PaymentId, PaymentIdGenerator, PaymentLogEntry, PaymentOutcome, PaymentRecord, PaymentSessionResult, PaymentState,
-    PaymentTerms, ResultKind, UpdateAction, UpdatePayment, is_decline_code,
+    PaymentTerms, PriorSession, ResultKind, UpdateAction, UpdatePayment, is_decline_code,
 };
 
 /// The maximum number of closed payments kept, so that late callbacks are recognised.
@@ -36,6 +36,8 @@ pub(super) struct CallPayments {
     ids: PaymentIdGenerator,
     open: Option<Capture>,
     closed: VecDeque<ClosedPayment>,
+    /// The payments that an earlier session of the call had begun.
+    earlier: Vec<ClosedPayment>,
     last_progress: Instant,
     stall_count: u32,
     /// Cards that were submitted on this call and did not succeed.
@@ -44,7 +46,26 @@ pub(super) struct CallPayments {
 
 impl CallPayments {
     pub(super) fn new(ids: PaymentIdGenerator, now: Instant) -> Self {
-        Self { ids, open: None, closed: VecDeque::new(), last_progress: now, stall_count: 0, decline_count: 0 }
+        Self {
+            ids,
+            open: None,
+            closed: VecDeque::new(),
+            earlier: Vec::new(),
+            last_progress: now,
+            stall_count: 0,
+            decline_count: 0,
+        }
+    }
+
+    /// Remembers what an earlier session of the call, on a server that died, had begun: its result may still come.
+    pub(super) fn remember(&mut self, sessions: &[PriorSession]) {
+        let earlier = |session: &PriorSession| ClosedPayment {
+            sid: session.sid.clone(),
+            record: session.record,
+            means: if session.by_bank_account { "bank account" } else { "card" },
+            has_result: !matches!(session.record.state, PaymentState::Unknown | PaymentState::Submitted),
+        };
+        self.earlier = sessions.iter().map(earlier).collect();
     }
 
     pub(super) fn open(&self) -> Option<&Capture> {
@@ -70,7 +91,7 @@ impl CallPayments {
     }
 
     pub(super) fn is_closed(&self, sid: &PaymentSid) -> bool {
-        self.closed.iter().any(|closed| closed.sid == *sid)
+        self.closed.iter().chain(&self.earlier).any(|closed| closed.sid == *sid)
     }
 
     /// Whether a payment was submitted whose result is not known, so that money may have moved.
@@ -161,7 +182,7 @@ impl CallPayments {
         sid: &PaymentSid,
         ending: &PaymentSessionResult,
     ) -> Option<(&ClosedPayment, PaymentOutcome)> {
-        let closed = self.closed.iter_mut().find(|closed| closed.sid == *sid)?;
+        let closed = self.closed.iter_mut().chain(&mut self.earlier).find(|closed| closed.sid == *sid)?;
         let outcome = PaymentOutcome::from_session_result(ending, &closed.record.intent);
         let known = closed.record;
         closed.record = known.after_outcome(outcome);

@@ -20,11 +20,11 @@ use super::auth::bearer_token;
 use super::auth::operator_token::Operator;
 use super::auth::twilio_signature::SignedWebhook;
 use super::conversation::ChatId;
-use super::json::read_body;
+use super::json::{ApiError, read_body};
 use super::mcp::MAX_MESSAGE_BYTES;
 use super::{App, MAX_BODY_BYTES};
 use crate::call_token::PresentedToken;
-use crate::fleet::{AT_SERVER, FORWARDED, Fleet, ForwardError, ForwardedRequest};
+use crate::fleet::{AT_SERVER, FORWARDED, Fleet, ForwardError, ForwardedRequest, PeerStatus};
 use crate::ids::CallSid;
 use crate::server_id::ServerId;
 use crate::telemetry::ForwardResult;
@@ -62,13 +62,11 @@ pub(super) async fn send_webhook(State(app): State<App>, request: Request, next:
     let Some(fleet) = &app.session.fleet else { return next.run(request).await };
     let (parts, body) = request.into_parts();
     let signed = parts.extensions.get::<SignedWebhook>();
-    let named = signed.and_then(|signed| Some((signed, signed.form.non_empty("CallSid")?.parse::<CallSid>().ok()?)));
-    let Some((signed, call)) = named.filter(|(_, call)| !app.session.calls.is_live(call)) else {
-        return next.run(Request::from_parts(parts, body)).await;
-    };
-    let forwarded = forwarded_request(&parts, signed.body.clone());
+    let about = signed.and_then(|signed| Some((signed, signed.form.non_empty("CallSid")?.parse::<CallSid>().ok()?)));
+    let Some((signed, call)) = about else { return next.run(Request::from_parts(parts, body)).await };
+    let body_as_it_came = signed.body.clone();
     let status = signed.form.non_empty("CallStatus").and_then(|status| status.parse::<CallStatus>().ok());
-    let answered = send_to_owner(&app, fleet, &parts, &call, forwarded).await;
+    let answered = send_to_owner(&app, fleet, &parts, &call, &body_as_it_came).await;
     if answered.as_ref().is_ok_and(Option::is_none) {
         return next.run(Request::from_parts(parts, body)).await;
     }
@@ -94,20 +92,15 @@ pub(super) async fn send_operator_request(
         Err(error) => return error.into_response(),
     };
     let subject: Subject = serde_json::from_slice(&body).unwrap_or_default();
-    let forwarded = forwarded_request(&parts, body.clone());
     let answered = match (subject.call_sid, subject.session_id.and_then(|id| id.parse::<ChatId>().ok())) {
-        (Some(call), _) if !app.session.calls.is_live(&call) => {
-            send_to_owner(&app, fleet, &parts, &call, forwarded).await
-        }
-        (None, Some(ChatId { server: Some(server), .. })) if server != fleet.id() => {
-            send_to(&app, fleet, fleet.address_of(server), &forwarded).await
-        }
+        (Some(call), _) => send_call_request(&app, fleet, &parts, &call, &body).await,
+        (None, Some(ChatId { server: Some(server), .. })) => send_to_server(&app, fleet, &parts, server, &body).await,
         _ => Ok(None),
     };
     match answered {
         Ok(None) => next.run(Request::from_parts(parts, Body::from(body))).await,
         Ok(Some(response)) => response,
-        Err(misdirected) => misdirected.into_response(),
+        Err(refusal) => refusal.into_response(),
     }
 }
 
@@ -117,19 +110,17 @@ pub(super) async fn send_client_request(State(app): State<App>, request: Request
     let token = request.headers().get(header::AUTHORIZATION).and_then(|value| bearer_token(value.as_bytes()));
     let tag = token.and_then(|token| PresentedToken::parse(token).server_tag);
     let server = tag.and_then(|tag| app.session.admission.tokens().server_of_tag(&tag));
-    let Some(server) = server.filter(|server| *server != fleet.id()) else { return next.run(request).await };
+    let Some(server) = server else { return next.run(request).await };
     let (parts, body) = request.into_parts();
     let body = match read_body(body, MAX_MESSAGE_BYTES).await {
         Ok(body) => body,
         Err(error) => return error.into_response(),
     };
-    if !is_forwarded(&parts) {
-        let forwarded = forwarded_request(&parts, body.clone());
-        if let Ok(Some(response)) = send_to(&app, fleet, fleet.address_of(server), &forwarded).await {
-            return response;
-        }
+    match send_to_server(&app, fleet, &parts, server, &body).await {
+        Ok(None) => next.run(Request::from_parts(parts, Body::from(body))).await,
+        Ok(Some(response)) => response,
+        Err(refusal) => refusal.into_response(),
     }
-    next.run(Request::from_parts(parts, Body::from(body))).await
 }
 
 /// What a request of an operator is about.
@@ -142,35 +133,86 @@ struct Subject {
     session_id: Option<String>,
 }
 
-/// Sends a request on to the server that has the call, which is not live here. `None` if no other server answers for it; an
-/// error if another server has sent the request here.
+/// Sends a request on to the server that has the call. `None` if it is to be handled here: the call is live here, or no other
+/// server answers for it; an error if another server has sent the request here in vain.
+///
+/// The newest owner of a call is the one that Twilio's URLs name: a call that is live here may have moved there, which this
+/// server learns with its next beat only.
 async fn send_to_owner(
     app: &App,
     fleet: &Fleet,
     parts: &Parts,
     call: &CallSid,
-    request: ForwardedRequest,
+    body: &Bytes,
 ) -> Result<Option<Response>, StatusCode> {
+    let is_live = app.session.calls.is_live(call);
     if is_forwarded(parts) {
-        return Err(StatusCode::MISDIRECTED_REQUEST);
+        return if is_live { Ok(None) } else { Err(StatusCode::MISDIRECTED_REQUEST) };
     }
     let named = parts.extensions.get::<NamedServer>().and_then(|named| fleet.address_of(named.0));
-    if let Some(response) = send_to(app, fleet, named.clone(), &request).await? {
+    if let Some(address) = &named
+        && let Some(response) = send_to(app, fleet, address, parts, body).await
+    {
         return Ok(Some(response));
     }
+    if is_live {
+        return Ok(None);
+    }
     let owner = app.session.find_owner(call).await.and_then(|owner| fleet.address_of_owner(owner));
-    send_to(app, fleet, owner.filter(|owner| named.as_ref() != Some(owner)), &request).await
+    match owner.filter(|owner| named.as_ref() != Some(owner)) {
+        Some(address) => Ok(send_to(app, fleet, &address, parts, body).await),
+        None => Ok(None),
+    }
 }
 
-async fn send_to(
+/// Sends an operator's request about a call on, as [`send_to_owner`] does. Where the call is on a server that does not answer,
+/// the request is refused: only that server can do what it asks for.
+async fn send_call_request(
     app: &App,
     fleet: &Fleet,
-    address: Option<String>,
-    request: &ForwardedRequest,
-) -> Result<Option<Response>, StatusCode> {
-    let Some(address) = address else { return Ok(None) };
+    parts: &Parts,
+    call: &CallSid,
+    body: &Bytes,
+) -> Result<Option<Response>, ApiError> {
+    match send_to_owner(app, fleet, parts, call, body).await {
+        Ok(None) if !app.session.calls.is_live(call) => {
+            let owner = app.session.find_owner(call).await;
+            if owner.is_some_and(|owner| fleet.is_elsewhere(&owner)) { Err(unreachable_server()) } else { Ok(None) }
+        }
+        Ok(answered) => Ok(answered),
+        Err(misdirected) => Err(ApiError::new(misdirected, "the call is not here")),
+    }
+}
+
+/// Sends a request on to the server that it names. `None` if that is this one, or none that is known.
+async fn send_to_server(
+    app: &App,
+    fleet: &Fleet,
+    parts: &Parts,
+    server: ServerId,
+    body: &Bytes,
+) -> Result<Option<Response>, ApiError> {
+    if server == fleet.id() || is_forwarded(parts) {
+        return Ok(None);
+    }
+    match app.session.find_server(fleet, server).await {
+        PeerStatus::Reached(address) => match send_to(app, fleet, &address, parts, body).await {
+            Some(response) => Ok(Some(response)),
+            None => Err(unreachable_server()),
+        },
+        PeerStatus::Unreachable => Err(unreachable_server()),
+        PeerStatus::Unknown => Ok(None),
+    }
+}
+
+fn unreachable_server() -> ApiError {
+    ApiError::unavailable("the server that has this call or chat cannot be reached at the moment: try again")
+}
+
+/// Sends a request on to the server at this address. `None` if it does not have the call, or does not answer.
+async fn send_to(app: &App, fleet: &Fleet, address: &str, parts: &Parts, body: &Bytes) -> Option<Response> {
     let began = Instant::now();
-    let answered = fleet.forward(&address, request.clone()).await;
+    let answered = fleet.forward(address, forwarded_request(parts, body.clone())).await;
     let result = match &answered {
         Ok(_) => ForwardResult::Answered,
         Err(ForwardError::NotThere) => ForwardResult::NotThere,
@@ -178,17 +220,16 @@ async fn send_to(
         Err(ForwardError::Silent) => ForwardResult::Silent,
     };
     app.session.telemetry.record_forward(result, began.elapsed());
-    match answered {
-        Ok(response) => Ok(Some(response)),
-        Err(error) => {
-            if error != ForwardError::NotThere
-                && let Some(left_out) = app.session.log_limiter.admit("fleet.unreached", "", Instant::now())
-            {
-                warn!(event = "fleet.unreached", address, %error, left_out, "A request could not be sent on to another server.");
-            }
-            Ok(None)
-        }
+    let error = match answered {
+        Ok(response) => return Some(response),
+        Err(ForwardError::NotThere) => return None,
+        Err(error) => error,
+    };
+    fleet.avoid(address);
+    if let Some(left_out) = app.session.log_limiter.admit("fleet.unreached", "", Instant::now()) {
+        warn!(event = "fleet.unreached", address, %error, left_out, "A request could not be sent on to another server.");
     }
+    None
 }
 
 fn is_forwarded(parts: &Parts) -> bool {

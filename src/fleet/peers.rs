@@ -1,6 +1,7 @@
 //! Which of the other servers live, as this one sees it.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -15,11 +16,26 @@ const MAX_STILL_LOOKS: u32 = 5;
 #[derive(Debug, Default)]
 pub(super) struct Peers(HashMap<ServerId, Peer>);
 
+/// How long a server that lives and did not answer is not asked. A request would wait for it again.
+const AVOID_LENGTH: Duration = Duration::from_secs(10);
+
 #[derive(Debug)]
 struct Peer {
     record: ServerRecord,
     still_looks: u32,
     dead_since: Option<Instant>,
+    avoid_until: Option<Instant>,
+}
+
+/// What is known of another server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PeerStatus {
+    /// It lives, and is reached at this address.
+    Reached(String),
+    /// It lives, or is held for dead, and does not answer.
+    Unreachable,
+    /// It has just started, or has stopped.
+    Unknown,
 }
 
 /// What a look has shown.
@@ -48,12 +64,13 @@ impl Peers {
         for record in records.into_iter().filter(|record| record.id != own) {
             let id = record.id;
             let Some(peer) = self.0.get_mut(&id) else {
-                self.0.insert(id, Peer { record, still_looks: 0, dead_since: None });
+                self.0.insert(id, Peer { record, still_looks: 0, dead_since: None, avoid_until: None });
                 continue;
             };
             if peer.record.beat != record.beat {
-                *peer = Peer { record, still_looks: 0, dead_since: peer.dead_since.take() };
+                (peer.record, peer.still_looks) = (record, 0);
                 if peer.dead_since.take().is_some() {
+                    peer.avoid_until = None;
                     changes.back.push(id);
                 }
                 continue;
@@ -67,9 +84,22 @@ impl Peers {
         changes
     }
 
-    /// Where a server is reached. `None` if it is held for dead, has stopped, or is not known yet.
-    pub(super) fn address(&self, id: ServerId) -> Option<String> {
-        self.0.get(&id).filter(|peer| peer.dead_since.is_none()).map(|peer| peer.record.address.clone())
+    /// Where a server is reached, if it is.
+    pub(super) fn status(&self, id: ServerId, now: Instant) -> PeerStatus {
+        match self.0.get(&id) {
+            None => PeerStatus::Unknown,
+            Some(peer) if peer.dead_since.is_some() || peer.avoid_until.is_some_and(|until| now < until) => {
+                PeerStatus::Unreachable
+            }
+            Some(peer) => PeerStatus::Reached(peer.record.address.clone()),
+        }
+    }
+
+    /// Remembers that the server at this address did not answer.
+    pub(super) fn avoid(&mut self, address: &str, now: Instant) {
+        for peer in self.0.values_mut().filter(|peer| peer.record.address == address) {
+            peer.avoid_until = Some(now + AVOID_LENGTH);
+        }
     }
 
     /// Whether a server is held for dead. One that is not known is not.
@@ -104,7 +134,7 @@ mod tests {
         let mut peers = Peers::default();
         let mut look = |beat| {
             let changes = peers.look(own, vec![record(own, 1), record(other, beat)], now);
-            (changes, peers.address(other).is_some(), peers.is_dead(other))
+            (changes, peers.status(other, now) != PeerStatus::Unreachable, peers.is_dead(other))
         };
         assert_eq!(look(7), (PeerChanges::default(), true, false), "it is new");
         for _ in 0..MAX_STILL_LOOKS {
@@ -121,12 +151,13 @@ mod tests {
         let (own, other, now) = (ServerId::generate(), ServerId::generate(), Instant::now());
         let mut peers = Peers::default();
         peers.look(own, vec![record(other, 1)], now);
-        assert_eq!(
-            (peers.address(other).is_some(), peers.address(own)),
-            (true, None),
-            "this server is none of the others"
-        );
+        let reached = PeerStatus::Reached("http://10.0.0.2:3001".to_owned());
+        assert_eq!(peers.status(other, now), reached);
+        assert_eq!(peers.status(own, now), PeerStatus::Unknown, "this server is none of the others");
+        peers.avoid("http://10.0.0.2:3001", now);
+        assert_eq!((peers.status(other, now), peers.is_dead(other)), (PeerStatus::Unreachable, false));
+        assert_eq!(peers.status(other, now + AVOID_LENGTH), reached, "it is asked again");
         peers.look(own, vec![record(own, 1)], now);
-        assert_eq!((peers.address(other), peers.is_dead(other)), (None, false));
+        assert_eq!((peers.status(other, now), peers.is_dead(other)), (PeerStatus::Unknown, false));
     }
 }

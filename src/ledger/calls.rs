@@ -16,6 +16,7 @@ use crate::server_id::ServerId;
 const MAX_OWNERLESS: i64 = 100;
 
 /// Why the payments of a call are given up that another server had.
+const MOVED: &str = "another server has the call";
 const DIED: &str = "the server died";
 
 /// How long what is known of a call is kept that was never connected, in milliseconds.
@@ -72,7 +73,7 @@ impl Ledger {
             .fetch_one(&mut writing.transaction)
             .await?;
         let (epoch, about): (i64, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
-        let orphaned = self.orphan_payments_of(writing, call, DIED, Some(claim)).await?;
+        let orphaned = self.orphan_payments_of(writing, call, MOVED, Some(claim)).await?;
         claim.hold(epoch);
         Ok(ClaimedCall { epoch, about: about.and_then(|about| self.unseal_about(call, about)), orphaned })
     }
@@ -212,17 +213,21 @@ fn read_ownerless(row: &AnyRow) -> Result<OwnerlessCall, LedgerError> {
 }
 
 impl LedgerTransaction {
-    /// Whether another server has a call. One that nobody has has not moved.
+    /// Whether another server has a call, or had it until it was over: only its owner removes its row.
     pub(super) async fn has_moved(&mut self, call: &CallData) -> Result<bool, LedgerError> {
         let Some(claim) = &call.claim else { return Ok(false) };
-        let epoch = match claim.state() {
-            ClaimState::Held(epoch) => epoch,
-            ClaimState::Unclaimed => 0,
+        let (query, epoch, moved_if_found) = match claim.state() {
+            ClaimState::Held(epoch) => {
+                ("SELECT 1 FROM calls WHERE call_sid = $1 AND owner = $2 AND epoch = $3", epoch, false)
+            }
+            // It was never claimed: nobody else has it, unless a row says so.
+            ClaimState::Unclaimed => {
+                ("SELECT 1 FROM calls WHERE call_sid = $1 AND (owner <> $2 OR epoch < $3)", 0, true)
+            }
             ClaimState::Lost => return Ok(true),
         };
-        let moved = "SELECT 1 FROM calls WHERE call_sid = $1 AND owner IS NOT NULL AND (owner <> $2 OR epoch <> $3)";
-        let moved = sqlx::query(moved).bind(call.call_sid.as_str()).bind(claim.server().to_string()).bind(epoch);
-        Ok(moved.fetch_optional(&mut self.transaction).await?.is_some())
+        let found = sqlx::query(query).bind(call.call_sid.as_str()).bind(claim.server().to_string()).bind(epoch);
+        Ok(found.fetch_optional(&mut self.transaction).await?.is_some() == moved_if_found)
     }
 
     /// Removes the row of a call that is over, and its order. The call is locked, and has not moved.

@@ -11,7 +11,9 @@ use super::{
     CallData, Ledger, LedgerError, LedgerRecord, LedgerTransaction, Payment, PaymentState, RecordRequestError, event,
 };
 use crate::ids::CallSid;
-use crate::payment::{Amount, AmountDue, ConsentRecord, CreatePayment, PriorPayment, PriorPayments};
+use crate::payment::{
+    Amount, AmountDue, ConsentRecord, CreatePayment, PaymentRecord, PriorPayment, PriorPayments, PriorSession,
+};
 use crate::phone_number::PhoneNumber;
 
 /// Most unknown payments of a caller that are returned.
@@ -70,6 +72,7 @@ impl Ledger {
         let mut known = PriorPayments {
             on_call: on_call.iter().map(to_prior_payment).collect(),
             consented_amount: agreed,
+            sessions: on_call.iter().filter_map(to_prior_session).collect(),
             ..PriorPayments::default()
         };
         let elsewhere = |payment: &Payment| payment.call_sid != call.call_sid;
@@ -225,6 +228,16 @@ impl LedgerTransaction {
 
 fn to_prior_payment(payment: &Payment) -> PriorPayment {
     PriorPayment { state: payment.state, charge: payment.amount, at: ended_or_opened_at(payment) }
+}
+
+/// The session of an earlier payment. Whether a success of it is doubted matters to the ledger alone.
+fn to_prior_session(payment: &Payment) -> Option<PriorSession> {
+    let intent = payment.intent();
+    Some(PriorSession {
+        sid: payment.payment_sid.clone()?,
+        record: PaymentRecord { state: payment.state, intent, has_doubtful_success: false },
+        by_bank_account: intent.bank_debit,
+    })
 }
 
 fn ended_or_opened_at(payment: &Payment) -> Timestamp {

@@ -44,6 +44,12 @@ impl Ledger {
         rows.iter().map(parse).collect()
     }
 
+    /// The address of a server.
+    pub(crate) async fn find_server(&self, server: ServerId) -> Result<Option<String>, LedgerError> {
+        let query = sqlx::query_scalar("SELECT address FROM servers WHERE id = $1").bind(server.to_string());
+        Ok(query.fetch_optional(&self.0.readers).await?)
+    }
+
     /// Removes a server that stops.
     pub(crate) async fn remove_server(&self, server: ServerId) -> Result<(), LedgerError> {
         let mut writing = self.begin_write().await?;

@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::{Amount, PaymentState};
+use super::{Amount, PaymentRecord, PaymentState};
+use crate::ids::PaymentSid;
 
 /// An earlier payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +27,19 @@ pub struct PriorPayments {
     pub same_order: Option<PriorPayment>,
     /// Payments of the caller that may have been charged, on other calls and of other orders.
     pub possibly_charged: Vec<PriorPayment>,
+    /// The sessions of the payments of this call, whose results may still come.
+    pub sessions: Vec<PriorSession>,
+}
+
+/// The session of an earlier payment of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PriorSession {
+    /// The session.
+    pub sid: PaymentSid,
+    /// What is known of the payment.
+    pub record: PaymentRecord,
+    /// Whether it was by bank account, and not by card.
+    pub by_bank_account: bool,
 }
 
 impl PriorPayments {

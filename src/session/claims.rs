@@ -11,7 +11,8 @@ use tracing::{Instrument as _, error, info, info_span, warn};
 
 use super::{OutboundCallData, SessionContext, SessionMessage};
 use crate::call_claim::{CallClaim, ClaimState};
-use crate::fleet::{BEAT_INTERVAL, Fleet};
+use crate::call_stage::CallStage;
+use crate::fleet::{BEAT_INTERVAL, Fleet, PeerStatus};
 use crate::ids::CallSid;
 use crate::ledger::{CallOwner, ClaimedCall, LedgerError, OrphanedPayment, OwnerlessCall};
 use crate::payment::{CallbackKind, PaymentCallback, read_left_callback, write_left_callback};
@@ -21,7 +22,7 @@ use crate::server_id::ServerId;
 use crate::telemetry::ClaimEvent;
 use crate::twilio::PAYMENT_STATUS_CALLBACK;
 
-/// How long a call that begins waits until it is claimed. After that the claim is made up for with the next beat.
+/// How long a call that begins waits until it is claimed, and a request for what the ledger knows of its call.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How many calls of dead servers are put away with one beat.
@@ -43,27 +44,23 @@ struct Seen {
 }
 
 impl SessionContext {
-    /// Claims a call that begins. Returns what is known of it from before, if the claim was made.
-    pub(super) async fn claim_call(self: &Arc<Self>, call: &CallSid, claim: &CallClaim) -> Option<String> {
-        match timeout(CLAIM_TIMEOUT, self.ledger.claim_call(call, claim)).await {
-            Ok(Ok(claimed)) => self.finish_claim(claimed),
-            Ok(Err(error)) => {
-                error!(event = "call.unclaimed", %error, "The call is not claimed yet: no payment can begin on it.");
-                None
+    /// Claims a call that begins, and learns what is known of it from before. The call does not wait long: the claim then goes
+    /// on, and the first payment waits for it.
+    pub(super) async fn claim_call(self: &Arc<Self>, call: &CallSid, claim: &CallClaim) {
+        let (context, call, claim) = (self.clone(), call.clone(), claim.clone());
+        let claiming = async move {
+            match context.ledger.claim_call(&call, &claim).await {
+                Ok(claimed) => context.finish_claim(&call, claimed),
+                Err(error) => {
+                    error!(event = "call.unclaimed", %error, "The call is not claimed yet: no payment can begin on it.");
+                }
             }
-            Err(_) => {
-                error!(
-                    event = "call.unclaimed",
-                    error = "timed out",
-                    "The call is not claimed yet: no payment can begin on it."
-                );
-                None
-            }
-        }
+        };
+        let _ = timeout(CLAIM_TIMEOUT, self.tasks.spawn(claiming.in_current_span())).await;
     }
 
-    /// Reports a claim, and cancels what the last owner has left open. Returns what is known of the call from before.
-    fn finish_claim(self: &Arc<Self>, claimed: ClaimedCall) -> Option<String> {
+    /// Reports a claim, cancels what the last owner has left open, and learns what is known of the call from before.
+    fn finish_claim(self: &Arc<Self>, call: &CallSid, claimed: ClaimedCall) {
         let ClaimedCall { epoch, about, orphaned } = claimed;
         let is_new = epoch == 1;
         self.telemetry.record_claim(if is_new { ClaimEvent::New } else { ClaimEvent::TakenOver });
@@ -72,11 +69,14 @@ impl SessionContext {
                 event = "call.taken_over",
                 epoch,
                 open_payments = orphaned.len(),
-                "This server takes a call over from another one. Its open payments are cancelled."
+                "This server takes a call over from another one. What is open of its payments is cancelled, and what was submitted \
+                 is unknown until Twilio reports it."
             );
         }
         self.cancel_orphaned(orphaned);
-        about
+        if let Some(about) = about {
+            self.pending_calls.learn(call, &about);
+        }
     }
 
     /// Says that this server lives, and keeps the calls that it has in step with the ledger. Never returns.
@@ -122,7 +122,7 @@ impl SessionContext {
         let Some(fleet) = &self.fleet else { return };
         let call = &callback.call_sid;
         if matches!(callback.kind, CallbackKind::EntryInProgress { .. })
-            || self.find_owner(call).await.and_then(|owner| fleet.address_of_owner(owner)).is_none()
+            || !self.find_owner(call).await.is_some_and(|owner| fleet.is_elsewhere(&owner))
         {
             return;
         }
@@ -163,7 +163,8 @@ impl SessionContext {
         Ok(())
     }
 
-    /// Looks who has a call that is live here and not this server's by the ledger.
+    /// Looks who has a call that is live here and not this server's by the ledger. One that another server has, or had until it
+    /// was over, ends here. One that nobody has is claimed.
     async fn check_claim(
         self: &Arc<Self>,
         fleet: &Fleet,
@@ -171,27 +172,30 @@ impl SessionContext {
         claim: &CallClaim,
     ) -> Result<(), LedgerError> {
         let owner = self.ledger.find_owner(call).await?.and_then(|owner| owner.server);
+        let is_held = matches!(claim.state(), ClaimState::Held(_));
+        let has_moved = match owner {
+            Some(owner) => is_held && owner != fleet.id(),
+            None => is_held && self.ledger.load_call_stage(call).await? == Some(CallStage::Ended),
+        };
         let span = info_span!("call", call_sid = %call);
-        match (owner, claim.state()) {
-            (Some(owner), ClaimState::Held(_)) if owner != fleet.id() => {
-                let _entered = span.entered();
-                warn!(event = "call.moved", server = %owner, "Another server has the call: it ends here, and goes on there.");
-                claim.lose();
-                self.telemetry.record_claim(ClaimEvent::Moved);
-                self.calls.deliver(call, SessionMessage::Moved);
-            }
-            _ => {
-                let claimed = self.ledger.claim_call(call, claim).await?;
-                let _entered = span.entered();
-                info!(
-                    event = "call.claimed",
-                    epoch = claimed.epoch,
-                    "The call, which could not be claimed when it began, is claimed."
-                );
-                if let Some(about) = self.finish_claim(claimed) {
-                    self.pending_calls.learn(call, &about);
-                }
-            }
+        if has_moved {
+            let (_entered, server) = (span.entered(), owner.map(tracing::field::display));
+            warn!(
+                event = "call.moved",
+                server, "Another server has the call, or had it until it was over: it ends here."
+            );
+            claim.lose();
+            self.telemetry.record_claim(ClaimEvent::Moved);
+            self.calls.deliver(call, SessionMessage::Moved);
+        } else {
+            let claimed = self.ledger.claim_call(call, claim).await?;
+            let _entered = span.entered();
+            info!(
+                event = "call.claimed",
+                epoch = claimed.epoch,
+                "The call, which could not be claimed when it began, is claimed."
+            );
+            self.finish_claim(call, claimed);
         }
         Ok(())
     }
@@ -235,7 +239,7 @@ impl SessionContext {
         let put_away = async {
             let Some(owner) = self.ledger.find_owner(call).await? else { return Ok(()) };
             let seen = OwnerlessCall { call: call.clone(), epoch: Some(owner.epoch) };
-            if fleet.has_living_owner(owner) { Ok(()) } else { self.put_away(fleet, seen).await }
+            if fleet.has_living_owner(&owner) { Ok(()) } else { self.put_away(fleet, seen).await }
         };
         // Otherwise a later beat finds it.
         let _: Result<(), LedgerError> = put_away.await;
@@ -251,7 +255,8 @@ impl SessionContext {
             warn!(
                 event = "call.put_away",
                 open_payments = orphaned.len(),
-                "A call that no server has any more is put away. Its open payments are cancelled."
+                "A call that no server has any more is put away. What is open of its payments is cancelled, and what was \
+                 submitted is unknown until Twilio reports it."
             );
         });
         self.telemetry.record_claim(ClaimEvent::PutAway);
@@ -275,6 +280,17 @@ impl SessionContext {
         }
     }
 
+    /// What is known of another server, by the ledger if it has just started.
+    pub(crate) async fn find_server(&self, fleet: &Fleet, server: ServerId) -> PeerStatus {
+        match fleet.status_of(server) {
+            PeerStatus::Unknown => match timeout(CLAIM_TIMEOUT, self.ledger.find_server(server)).await {
+                Ok(Ok(Some(address))) => PeerStatus::Reached(address),
+                _ => PeerStatus::Unknown,
+            },
+            known => known,
+        }
+    }
+
     /// Who has a call. `None` if nobody has, or while the ledger cannot be read.
     pub(crate) async fn find_owner(&self, call: &CallSid) -> Option<CallOwner> {
         timeout(CLAIM_TIMEOUT, self.ledger.find_owner(call)).await.ok()?.ok()?
@@ -286,7 +302,7 @@ impl SessionContext {
             return true;
         }
         let Some(fleet) = &self.fleet else { return false };
-        self.find_owner(call).await.is_some_and(|owner| fleet.has_living_owner(owner))
+        self.find_owner(call).await.is_some_and(|owner| fleet.has_living_owner(&owner))
     }
 
     /// Lets every server know what this one knows of a call that rings. A ledger that cannot be written is not waited for.

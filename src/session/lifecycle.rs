@@ -216,9 +216,7 @@ async fn begin_session(
 async fn claim_call(context: &Arc<SessionContext>, call: &CallSid, registration: &Registration) -> Option<CallClaim> {
     let claim = CallClaim::new(context.fleet.as_ref()?.id());
     registration.set_claim(claim.clone());
-    if let Some(about) = context.claim_call(call, &claim).await {
-        context.pending_calls.learn(call, &about);
-    }
+    context.claim_call(call, &claim).await;
     Some(claim)
 }
 

@@ -9,7 +9,7 @@ use super::operator;
 use super::proxy::Proxy;
 use super::runner::ACCOUNT_SID;
 use super::scenario_ledger::{LedgerFault, ScenarioLedger};
-use super::server_under_test::{self, CallTokens, ServerOverrides, ServerUnderTest};
+use super::server_under_test::{self, Beside, CallTokens, ServerOverrides, ServerUnderTest};
 use super::transcript::{LedgerRow, Transcript, TranscriptEntry, TranscriptEvent};
 use super::twilio::WebhookSender;
 use crate::config::PostgresUrl;
@@ -49,7 +49,7 @@ impl Deployment {
         tokens: CallTokens,
         database: Option<&PostgresUrl>,
     ) -> anyhow::Result<Self> {
-        let next = if tuning.has_standby {
+        let next = if tuning.beside == Beside::Standby {
             Some(
                 ServerUnderTest::start(
                     server_under_test::bind_listener().await?.0,
@@ -65,7 +65,7 @@ impl Deployment {
         };
         let ledger = ScenarioLedger::new(database, tuning.small_disk).await?;
         let first = ServerUnderTest::start(listener, vars.clone(), &tuning, ledger.clone(), tokens.clone()).await?;
-        let peer = if tuning.has_peer {
+        let peer = if tuning.beside == Beside::Peer {
             // A server looks for others when it starts.
             first.wait_until_ready().await?;
             let (listener, address) = server_under_test::bind_listener().await?;

@@ -21,7 +21,7 @@ use super::pace::Pace;
 use super::proxy::Proxy;
 use super::relay::{CALLER_NUMBER, SECOND_CALLER_NUMBER, ScriptedRelay};
 use super::scenario::{self, Scenario};
-use super::server_under_test::{self, CallTokens, ServerOverrides};
+use super::server_under_test::{self, Beside, CallTokens, ServerOverrides};
 use super::sync_edits::SyncEdits;
 use super::transcript::{Transcript, TranscriptEntry, TranscriptEvent};
 use super::twilio::{self, AccountCredentials, ScriptedTwilio, WebhookSender, call_sid};
@@ -184,7 +184,9 @@ impl ScenarioRunner {
             ));
         }
         let mut overrides = scenario.server_overrides.clone();
-        overrides.has_peer |= self.has_peer;
+        if self.has_peer {
+            overrides.beside = Beside::Peer;
+        }
         let database = self.database_of(&overrides).await?;
         let deployment = Deployment::start(proxy, listener, vars, overrides, tokens, database.as_ref()).await?;
         probe_unsigned_requests(&webhooks, &transcript).await;
@@ -203,7 +205,7 @@ impl ScenarioRunner {
 
     /// The server of PostgreSQL with the ledger of a scenario, if it is not in a file. Several servers need one.
     async fn database_of(&self, overrides: &ServerOverrides) -> anyhow::Result<Option<PostgresUrl>> {
-        if self.database.is_some() || !overrides.has_peer {
+        if self.database.is_some() || overrides.beside != Beside::Peer {
             return Ok(self.database.clone());
         }
         let server = LocalPostgres::get().context(

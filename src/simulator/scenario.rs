@@ -7,7 +7,7 @@ use super::caller::CallerStep;
 use super::flowise::FlowiseBehaviour;
 use super::openai::ModelBehaviour;
 use super::relay::CallDirection;
-use super::server_under_test::ServerOverrides;
+use super::server_under_test::{Beside, ServerOverrides};
 use super::twilio::{PaymentsRequest, Quirks};
 
 pub use checks::ScenarioCheck;
@@ -40,6 +40,11 @@ pub(super) struct Scenario {
 }
 
 impl Scenario {
+    /// Whether several servers share the ledger, which needs PostgreSQL.
+    pub(super) fn has_peer(&self) -> bool {
+        self.server_overrides.beside == Beside::Peer
+    }
+
     /// Whether Flowise answers in place of OpenAI.
     pub(super) fn uses_flowise(&self) -> bool {
         self.server_overrides.vars.contains(&("RESPONSE_SERVICE", "flowise"))

@@ -18,7 +18,7 @@ use super::transcript::{Transcript, TranscriptEvent};
 use crate::config::{DatabaseUrl, PostgresUrl};
 
 /// A key for the tokens in a database.
-const SEALING_KEY: &str = "c2ltdWxhdGVkIGtleSBvZiAzMiBieXRlcyBpbiBhbGw=";
+pub(crate) const SEALING_KEY: &str = "c2ltdWxhdGVkIGtleSBvZiAzMiBieXRlcyBpbiBhbGw=";
 
 /// The mount options of a disk that can be filled.
 const DISK_OPTIONS: &str = "size=2m,mode=700";

@@ -56,6 +56,18 @@ impl CallTokens {
     }
 }
 
+/// The instance beside the first one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Beside {
+    /// There is none.
+    #[default]
+    Nobody,
+    /// One with a ledger of its own, which takes over when the first one drains.
+    Standby,
+    /// One that shares the ledger, which has to be in PostgreSQL, and gets every request but the sockets.
+    Peer,
+}
+
 /// The server configuration of a scenario.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ServerOverrides {
@@ -83,10 +95,8 @@ pub(super) struct ServerOverrides {
     pub own_tool: Option<OwnTool>,
     /// Records what Twilio and the server exchange.
     pub recorder: Option<Recorder>,
-    /// Whether a standby instance takes over when this one drains.
-    pub has_standby: bool,
-    /// Whether another server shares the ledger, which has to be in PostgreSQL, and gets every request but the sockets.
-    pub has_peer: bool,
+    /// The instance beside the first one.
+    pub beside: Beside,
 }
 
 /// The interval at which assets in Sync are polled, on the real clock.

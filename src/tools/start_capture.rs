@@ -8,14 +8,20 @@ use super::{ToolContext, log_lost_response, refusal_outcome, to_twilio_response}
 use crate::call::ToolOutcome;
 use crate::payment::{CreatePayment, TwilioResponse};
 
-/// How long the recovery of an earlier payment on the call, left open by a server that stopped, may take.
+/// How long the claim of the call, and the recovery of an earlier payment on it that a server left open, may take.
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Opens a payment session, recorded in the ledger first. With an amount it charges the card; without one it tokenizes
 /// it.
 pub(super) async fn start_capture(context: &ToolContext, create: &CreatePayment) -> ToolOutcome {
-    // If the recovery takes longer, the ledger refuses the payment.
-    let _ = timeout(RECOVERY_TIMEOUT, context.ledger.wait_until_recovered(&context.call.call_sid)).await;
+    let ready = async {
+        if let Some(claim) = &context.call.claim {
+            claim.wait_until_asked().await;
+        }
+        context.ledger.wait_until_recovered(&context.call.call_sid).await;
+    };
+    // If it takes longer, the ledger refuses the payment.
+    let _ = timeout(RECOVERY_TIMEOUT, ready).await;
     open_session(context, create).await
 }
 

@@ -4,6 +4,7 @@ use tracing::error;
 
 use super::{ToolContext, log_lost_response, refusal_outcome, to_twilio_response};
 use crate::call::ToolOutcome;
+use crate::ledger::RecordRequestError;
 use crate::payment::{TwilioResponse, UpdateAction, UpdatePayment};
 
 /// Makes Twilio capture a field from the keypad (`Capture`), submit the payment (`Status=complete`) or discard what was
@@ -14,6 +15,8 @@ use crate::payment::{TwilioResponse, UpdateAction, UpdatePayment};
 pub(crate) async fn update_payment(context: &ToolContext, update: &UpdatePayment) -> ToolOutcome {
     match context.ledger.record_update_request(&context.call, update).await {
         Ok(()) => {}
+        // Its new owner has cancelled what was open, and may go on with what is open now.
+        Err(refusal @ RecordRequestError::Elsewhere) => return refusal_outcome(context, &refusal),
         // A cancellation is sent even if it cannot be recorded: no payment stays open because the ledger fails.
         Err(error) if update.action == UpdateAction::Cancel => error!(
             event = "ledger.cancel_lost",

@@ -110,16 +110,25 @@ impl TestCall {
     }
 
     /// Starts a call with these custom parameters and the operator's order.
-    #[expect(clippy::disallowed_methods, reason = "the absolute time does not matter")]
     pub(in crate::call) fn start_with_order(settings: CallSettings, parameters: &str, request: Option<&str>) -> Self {
+        Self::start_after(settings, parameters, request, &payment::PriorPayments::default())
+    }
+
+    /// Starts a call with these earlier payments.
+    #[expect(clippy::disallowed_methods, reason = "the absolute time does not matter")]
+    pub(in crate::call) fn start_after(
+        settings: CallSettings,
+        parameters: &str,
+        request: Option<&str>,
+        known: &payment::PriorPayments,
+    ) -> Self {
         let now = Instant::now();
         let frame = format!(
             r#"{{"type":"setup","callSid":"CA1","direction":"inbound","from":"+14155550100","callStatus":"RINGING",
             "customParameters":{parameters}}}"#
         );
         let Ok(IncomingFrame::Setup(setup)) = IncomingFrame::parse(&frame) else { panic!("a setup frame") };
-        let (call, actions) =
-            Call::begin(Arc::new(settings), &setup, request, &payment::PriorPayments::default(), Uuid::nil(), now);
+        let (call, actions) = Call::begin(Arc::new(settings), &setup, request, known, Uuid::nil(), now);
         let mut call = Self {
             inner: call,
             now,

@@ -1,6 +1,9 @@
 //! Payments for which Twilio's responses and callbacks are late, repeated, missing or unexpected.
 
 use super::*;
+use crate::payment::{
+    Amount, Currency, PaymentIntent, PaymentRecord, PaymentState, PriorPayment, PriorPayments, PriorSession,
+};
 
 #[test]
 fn a_failed_entry_is_not_announced_after_the_payment_was_cancelled() {
@@ -310,4 +313,38 @@ fn only_a_refusal_of_twilio_is_logged_as_one() {
         let logged = |action: &Action| matches!(action, Action::Record(entry) if matches!(**entry, PaymentLogEntry::Refused { .. }));
         assert_eq!(call.actions.iter().any(logged), is_logged, "{code:?}");
     }
+}
+
+/// A call that goes on elsewhere after its server died, with a payment of 25 dollars that it had submitted.
+fn after_a_submission() -> TestCall {
+    let charge = Amount::parse("25", Currency::USD).unwrap();
+    let intent = PaymentIntent { charge, bank_debit: false, submitted: true, refusal: None };
+    let record = PaymentRecord { state: PaymentState::Unknown, intent, has_doubtful_success: false };
+    let session = PriorSession { sid: payment_sid("PK1"), record, by_bank_account: false };
+    let known = PriorPayments {
+        on_call: vec![PriorPayment { state: PaymentState::Unknown, charge, at: jiff::Timestamp::UNIX_EPOCH }],
+        sessions: vec![session],
+        ..PriorPayments::default()
+    };
+    TestCall::start_after(settings(), "{}", None, &known)
+}
+
+#[test]
+fn a_call_that_goes_on_elsewhere_hears_the_result_of_what_was_submitted_before() {
+    let mut call = after_a_submission();
+    call.twilio_reports("PK1", &card_callback("true", "payment-card-number"));
+    assert!(call.running_tools.is_empty(), "the session of the last server is not cancelled as a foreign one");
+    call.twilio_reports(
+        "PK1",
+        &[("Result", "success"), ("PaymentConfirmationCode", "ch_1"), ("ChargeAmount", "25.00")],
+    );
+    call.caller_says("Did it work?");
+    assert!(call.history().contains("the payment of 25.00 USD succeeded"), "{}", call.history());
+}
+
+#[test]
+fn a_call_that_goes_on_elsewhere_cancels_sessions_that_nobody_knows() {
+    let mut call = after_a_submission();
+    call.twilio_reports("PK2", &card_callback("true", "payment-card-number"));
+    assert!(matches!(&call.running_tools[0].1, Tool::UpdatePayment(update) if update.action == UpdateAction::Cancel));
 }

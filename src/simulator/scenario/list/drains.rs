@@ -3,7 +3,7 @@
 use super::{ASKS_TO_STORE, CODE, DATE, ENDS_CALL, ENTERS_CARD, STORED, VISA, scenario, stores_a_card};
 use crate::simulator::caller::CallerStep::{Enters, Hears, Says, ServerStops};
 use crate::simulator::scenario::{Expectation, Scenario};
-use crate::simulator::server_under_test::ServerOverrides;
+use crate::simulator::server_under_test::{Beside, ServerOverrides};
 use crate::simulator::twilio::CaptureField::{CardNumber, ExpirationDate, SecurityCode};
 
 /// The scenarios, in the order in which they are listed.
@@ -29,7 +29,8 @@ fn rolled_out() -> Scenario {
         Hears("go ahead"),
         Says("Yes, please."),
     ];
-    let tuning = ServerOverrides { vars: &[("DRAIN_SECONDS", "1")], has_standby: true, ..ServerOverrides::default() };
+    let tuning =
+        ServerOverrides { vars: &[("DRAIN_SECONDS", "1")], beside: Beside::Standby, ..ServerOverrides::default() };
     scenario("drain", "The server drains, and ends a call without a payment: another instance resumes it.")
         .with_script(&[&goes_on_elsewhere, ENTERS_CARD, ENDS_CALL])
         .with_server(tuning)

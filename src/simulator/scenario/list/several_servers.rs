@@ -2,7 +2,7 @@
 
 use super::{ASKS_ABOUT_BILL, BILL, ENDS_CALL, ENTERS_CARD, scenario};
 use crate::simulator::scenario::{Expectation, Scenario};
-use crate::simulator::server_under_test::ServerOverrides;
+use crate::simulator::server_under_test::{Beside, ServerOverrides};
 
 /// The scenarios, in the order in which they are listed.
 pub(super) fn all() -> Vec<Scenario> {
@@ -11,7 +11,7 @@ pub(super) fn all() -> Vec<Scenario> {
 
 fn another_server() -> Scenario {
     let about = "One of two servers gets the sockets, and the other one all that Twilio reports: a bill is paid. Needs PostgreSQL.";
-    let overrides = ServerOverrides { has_peer: true, ..ServerOverrides::default() };
+    let overrides = ServerOverrides { beside: Beside::Peer, ..ServerOverrides::default() };
     scenario("another-server", about)
         .with_server(overrides)
         .with_script(&[ASKS_ABOUT_BILL, ENTERS_CARD, ENDS_CALL])

@@ -31,6 +31,7 @@ mod recovery;
 mod refunds;
 mod report;
 mod requests;
+mod sealed;
 mod search;
 mod servers;
 #[cfg(test)]

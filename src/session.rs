@@ -18,6 +18,7 @@ mod parameters;
 pub(crate) mod payment_log;
 mod pending_calls;
 mod registry;
+mod shared_calls;
 mod shared_settings;
 mod socket;
 #[cfg(test)]

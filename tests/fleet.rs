@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crelay_payments::simulator::{DatabaseWire, LocalPostgres, ModelReply, QueuedOpenAi, WireState};
 use futures_util::{StreamExt as _, stream};
-use payment_call::{CALL, PaymentCall, connect_call, post_success, read_payment};
+use payment_call::{CALL, PaymentCall, STATES_AFTER_A_FAULT, connect_call, post_success, read_payment};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use server::Server;
@@ -206,9 +206,9 @@ async fn disturb_at(checkpoint: Checkpoint, fault: Fault) -> Option<String> {
         Fault::Frozen | Fault::CutFromDatabase => {
             let before = asked().await;
             if fault == Fault::Frozen {
-                owner.signal("-CONT")
+                owner.signal("-CONT");
             } else {
-                wire.set(WireState::Whole)
+                wire.set(WireState::Whole);
             }
             // Its beat tells it, unless its session has ended before, since the caller's socket is gone.
             owner.wait_for_log("call.ended").await;
@@ -224,20 +224,9 @@ async fn disturb_at(checkpoint: Checkpoint, fault: Fault) -> Option<String> {
 async fn a_call_whose_server_has_a_fault_begins_anew_on_another_and_is_charged_once() {
     #[expect(clippy::disallowed_methods, reason = "a switch of the tests, not of the server")]
     let is_long = std::env::var_os("CRELAY_LONG").is_some();
-    let checkpoints = [
-        (Checkpoint::CreateReceived, "abandoned"),
-        (Checkpoint::Opened, "abandoned"),
-        (Checkpoint::CaptureReceived(0), "abandoned"),
-        (Checkpoint::Entered(0), "abandoned"),
-        (Checkpoint::Entered(1), "abandoned"),
-        (Checkpoint::CaptureReceived(2), "abandoned"),
-        (Checkpoint::CompleteReceived, "unknown"),
-        (Checkpoint::Submitted, "unknown"),
-        (Checkpoint::ResultReported, "charged"),
-        (Checkpoint::Delivered, "charged"),
-    ];
     let faults = [Fault::Killed, Fault::Frozen, Fault::Stopped, Fault::CutFromDatabase];
-    let all = faults.into_iter().flat_map(|fault| checkpoints.map(|(checkpoint, state)| (checkpoint, fault, state)));
+    let all =
+        faults.into_iter().flat_map(|fault| STATES_AFTER_A_FAULT.map(|(checkpoint, state)| (checkpoint, fault, state)));
     let is_short = |checkpoint| matches!(checkpoint, Checkpoint::Entered(1) | Checkpoint::Submitted);
     let chosen = all.filter(|(checkpoint, fault, _)| is_long || *fault == Fault::Killed || is_short(*checkpoint));
     let runs = chosen.map(|(checkpoint, fault, state)| {

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use crelay_payments::simulator::{ModelReply, QueuedOpenAi};
 use futures_util::{StreamExt as _, stream};
-use payment_call::{PaymentCall, connect_call};
+use payment_call::{PaymentCall, STATES_AFTER_A_FAULT, connect_call};
 use server::Server;
 use server_process::{ServerProcess, WorkDir};
 use stand_ins::Checkpoint;
@@ -71,21 +71,8 @@ async fn kill_at(checkpoint: Checkpoint) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_at_any_step_forgets_nothing_and_charges_nothing_twice() {
-    let checkpoints = [
-        (Checkpoint::CreateReceived, "abandoned"),
-        (Checkpoint::Opened, "abandoned"),
-        (Checkpoint::CaptureReceived(0), "abandoned"),
-        (Checkpoint::Entered(0), "abandoned"),
-        (Checkpoint::CaptureReceived(1), "abandoned"),
-        (Checkpoint::Entered(1), "abandoned"),
-        (Checkpoint::CaptureReceived(2), "abandoned"),
-        (Checkpoint::CompleteReceived, "unknown"),
-        (Checkpoint::Submitted, "unknown"),
-        (Checkpoint::ResultReported, "charged"),
-        (Checkpoint::Delivered, "charged"),
-    ];
-    let kills =
-        checkpoints.map(|(checkpoint, state)| Box::pin(async move { (checkpoint, kill_at(checkpoint).await, state) }));
+    let kills = STATES_AFTER_A_FAULT
+        .map(|(checkpoint, state)| Box::pin(async move { (checkpoint, kill_at(checkpoint).await, state) }));
     stream::iter(kills)
         .buffer_unordered(3)
         .for_each(async |(checkpoint, found, state)| assert_eq!(found, state, "{checkpoint:?}"))

@@ -26,8 +26,8 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// The cores of this machine, divided between the load and the program under test.
 #[derive(Debug, Clone)]
 pub(super) struct Cores {
-    subject: Option<CpuSet>,
-    load: Option<CpuSet>,
+    pub(super) subject: Option<CpuSet>,
+    pub(super) load: Option<CpuSet>,
     /// What the table says of it.
     pub(super) description: String,
 }
@@ -78,30 +78,9 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    /// Starts a program with these arguments and variables, in the directory `home`, and waits for its first answer. It is to
-    /// listen on the port in the variable `PORT`.
+    /// Starts a program with these arguments and variables, in the directory `home` and on these cores, and waits for its first
+    /// answer. It is to listen on the port in the variable `PORT`.
     pub(super) async fn start(
-        program: &Path,
-        arguments: &[&str],
-        vars: &[(String, String)],
-        home: &Path,
-        cores: &Cores,
-    ) -> anyhow::Result<Self> {
-        Self::start_on(program, arguments, vars, home, cores.subject.as_ref()).await
-    }
-
-    /// As [`start`](Self::start), on the cores of the load: a program that is not measured.
-    pub(super) async fn start_beside(
-        program: &Path,
-        arguments: &[&str],
-        vars: &[(String, String)],
-        home: &Path,
-        cores: &Cores,
-    ) -> anyhow::Result<Self> {
-        Self::start_on(program, arguments, vars, home, cores.load.as_ref()).await
-    }
-
-    async fn start_on(
         program: &Path,
         arguments: &[&str],
         vars: &[(String, String)],

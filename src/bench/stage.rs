@@ -108,11 +108,11 @@ impl Stage {
         if is_shared {
             share_ledger(&mut vars).await?;
         }
-        let subject = Subject::start(&options.program, arguments, &vars, home.path(), cores).await?;
+        let subject = Subject::start(&options.program, arguments, &vars, home.path(), cores.subject.as_ref()).await?;
         proxy.set_target(subject.address);
         let peer = if is_shared {
             let home = TempDir::new()?;
-            let peer = Subject::start_beside(&options.program, arguments, &vars, home.path(), cores).await?;
+            let peer = Subject::start(&options.program, arguments, &vars, home.path(), cores.load.as_ref()).await?;
             proxy.set_request_target(peer.address);
             Some((peer, home))
         } else {

@@ -9,7 +9,7 @@ use sqlx::any::AnyRow;
 use super::{CallData, Ledger, LedgerError, LedgerTransaction, OrphanedPayment, PaymentState, RecordRequestError};
 use crate::call_claim::{CallClaim, ClaimState};
 use crate::ids::CallSid;
-use crate::sealing::{SealedPlace, unseal};
+use crate::sealing::SealedPlace;
 use crate::server_id::ServerId;
 
 /// How many calls without an owner are looked at in one go.
@@ -75,7 +75,7 @@ impl Ledger {
         let (epoch, about): (i64, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
         let orphaned = self.orphan_payments_of(writing, call, MOVED, Some(claim)).await?;
         claim.hold(epoch);
-        Ok(ClaimedCall { epoch, about: about.and_then(|about| self.unseal_about(call, about)), orphaned })
+        Ok(ClaimedCall { epoch, about: about.and_then(|about| self.unseal(place(call), about)), orphaned })
     }
 
     /// Claims a call that no living server has, to put its payments away. `None` if somebody has claimed it meanwhile.
@@ -125,10 +125,7 @@ impl Ledger {
 
     /// Keeps what is known of a call that rings for the server that gets its socket.
     pub(crate) async fn share_call(&self, call: &CallSid, about: &str) -> Result<(), LedgerError> {
-        let about = match self.0.sealing_keys.get() {
-            Some(keys) => keys.seal(place(call), about),
-            None => about.to_owned(),
-        };
+        let about = self.seal(place(call), about);
         let mut writing = self.begin_write().await?;
         let insert = "INSERT INTO calls (call_sid, epoch, about, changed_at) VALUES ($1, 0, $2, $3) \
                       ON CONFLICT (call_sid) DO UPDATE SET about = excluded.about, changed_at = excluded.changed_at";
@@ -198,13 +195,6 @@ impl Ledger {
         writing.remove_expired_orders(oldest).await?;
         writing.remove_expired_callbacks(oldest).await?;
         writing.commit().await
-    }
-
-    /// What cannot be opened is as good as nothing: it was sealed with another key.
-    fn unseal_about(&self, call: &CallSid, about: String) -> Option<String> {
-        use secrecy::ExposeSecret as _;
-        let opened = unseal(self.0.sealing_keys.get(), place(call), about).ok()?;
-        Some(opened.expose_secret().to_owned())
     }
 }
 

@@ -2,12 +2,11 @@
 //!
 //! They are recorded in the ledger like all others. What is left here is only what the call has to hear.
 
-use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::Row as _;
 
 use super::{Ledger, LedgerError, LedgerTransaction};
 use crate::ids::CallSid;
-use crate::sealing::{SealedPlace, unseal};
+use crate::sealing::SealedPlace;
 use crate::server_id::ServerId;
 
 fn place(call: &CallSid) -> SealedPlace<'_> {
@@ -17,10 +16,7 @@ fn place(call: &CallSid) -> SealedPlace<'_> {
 impl Ledger {
     /// Leaves a callback for the server that has its call.
     pub(crate) async fn leave_callback(&self, call: &CallSid, callback: &str) -> Result<(), LedgerError> {
-        let sealed = match self.0.sealing_keys.get() {
-            Some(keys) => keys.seal(place(call), callback),
-            None => callback.to_owned(),
-        };
+        let sealed = self.seal(place(call), callback);
         let mut writing = self.begin_write().await?;
         sqlx::query("INSERT INTO missed_callbacks (call_sid, callback, left_at) VALUES ($1, $2, $3)")
             .bind(call.as_str())
@@ -48,13 +44,12 @@ impl Ledger {
         let mut taken = Vec::new();
         for row in rows {
             let (id, call): (i64, CallSid) = (row.try_get(0)?, CallSid::from_stored(row.try_get(1)?));
-            if let Ok(callback) = unseal(self.0.sealing_keys.get(), place(&call), row.try_get(2)?) {
+            if let Some(callback) = self.unseal(place(&call), row.try_get(2)?) {
                 taken.push((id, call, callback));
             }
         }
         taken.sort_by_key(|(id, ..)| *id);
-        let reveal = |(_, call, callback): (i64, CallSid, SecretString)| (call, callback.expose_secret().to_owned());
-        Ok(taken.into_iter().map(reveal).collect())
+        Ok(taken.into_iter().map(|(_, call, callback)| (call, callback)).collect())
     }
 }
 

@@ -1,16 +1,21 @@
 //! The orders for outbound calls that have not ended, where several servers share the ledger: an order that is sent to two
 //! servers calls once, and the socket of its call may land on any.
 
-use secrecy::ExposeSecret as _;
 use sqlx::Row as _;
 
 use super::{Ledger, LedgerError, LedgerTransaction};
 use crate::ids::CallSid;
-use crate::sealing::{self, SealedPlace};
+use crate::sealing::SealedPlace;
 
-/// The columns that are sealed.
-const DATA: &str = "orders.data";
-const DOCUMENT: &str = "orders.document";
+/// Where the properties of an order are kept.
+fn data_of(reference: &str) -> SealedPlace<'_> {
+    SealedPlace { column: "orders.data", row: reference }
+}
+
+/// Where a TwiML document is kept.
+fn document_of(id: &str) -> SealedPlace<'_> {
+    SealedPlace { column: "orders.document", row: id }
+}
 
 /// An order as it is stored.
 #[derive(Debug)]
@@ -43,9 +48,9 @@ impl Ledger {
                       ON CONFLICT DO NOTHING";
         let added = sqlx::query(insert)
             .bind(order.reference)
-            .bind(self.seal(DATA, order.reference, order.data))
+            .bind(self.seal(data_of(order.reference), order.data))
             .bind(id)
-            .bind(self.seal(DOCUMENT, id, document))
+            .bind(self.seal(document_of(id), document))
             .bind(writing.now.as_millisecond())
             .execute(&mut writing.transaction)
             .await?;
@@ -81,7 +86,7 @@ impl Ledger {
         writing.commit().await?;
         let Some(row) = row else { return Ok(None) };
         let reference: String = row.try_get(0)?;
-        Ok(self.unseal(DATA, &reference, row.try_get(1)?))
+        Ok(self.unseal(data_of(&reference), row.try_get(1)?))
     }
 
     /// The properties of the order of a connecting call; `None` if the reference belongs to another call or to none.
@@ -92,7 +97,7 @@ impl Ledger {
         let claim = sqlx::query_scalar(claim).bind(call.as_str()).bind(reference);
         let data: Option<String> = claim.fetch_optional(&mut writing.transaction).await?;
         writing.commit().await?;
-        Ok(data.and_then(|data| self.unseal(DATA, reference, data)))
+        Ok(data.and_then(|data| self.unseal(data_of(reference), data)))
     }
 
     /// Takes the TwiML document with this id: it is read once.
@@ -104,22 +109,9 @@ impl Ledger {
         take.execute(&mut writing.transaction).await?;
         writing.commit().await?;
         let Some(document) = document else { return Ok(StoredDocument::Unknown) };
-        let document = document.map(|document| self.unseal(DOCUMENT, id, document));
+        let document = document.map(|document| self.unseal(document_of(id), document));
         Ok(document
             .map_or(StoredDocument::Taken, |opened| opened.map_or(StoredDocument::Unknown, StoredDocument::Kept)))
-    }
-
-    fn seal(&self, column: &'static str, row: &str, text: &str) -> String {
-        match self.0.sealing_keys.get() {
-            Some(keys) => keys.seal(SealedPlace { column, row }, text),
-            None => text.to_owned(),
-        }
-    }
-
-    /// Opens a text. What was sealed with another key is as good as nothing.
-    fn unseal(&self, column: &'static str, row: &str, text: String) -> Option<String> {
-        let opened = sealing::unseal(self.0.sealing_keys.get(), SealedPlace { column, row }, text).ok()?;
-        Some(opened.expose_secret().to_owned())
     }
 }
 

@@ -5,24 +5,22 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::error::Elapsed;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::{Instrument as _, error, info, info_span, warn};
 
-use super::{OutboundCallData, SessionContext, SessionMessage};
+use super::{SessionContext, SessionMessage};
 use crate::call_claim::{CallClaim, ClaimState};
 use crate::call_stage::CallStage;
-use crate::fleet::{BEAT_INTERVAL, Fleet, PeerStatus};
+use crate::fleet::{BEAT_INTERVAL, Fleet};
 use crate::ids::CallSid;
-use crate::ledger::{CallOwner, ClaimedCall, LedgerError, OrphanedPayment, OwnerlessCall};
-use crate::payment::{CallbackKind, PaymentCallback, read_left_callback, write_left_callback};
+use crate::ledger::{ClaimedCall, LedgerError, OrphanedPayment, OwnerlessCall};
+use crate::payment::read_left_callback;
 use crate::recovery;
-use crate::redact::Private;
 use crate::server_id::ServerId;
 use crate::telemetry::ClaimEvent;
 use crate::twilio::PAYMENT_STATUS_CALLBACK;
 
-/// How long a call that begins waits until it is claimed, and a request for what the ledger knows of its call.
+/// How long a call that begins waits until it is claimed.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How many calls of dead servers are put away with one beat.
@@ -115,23 +113,6 @@ impl SessionContext {
             }
         }
         Ok(())
-    }
-
-    /// Leaves a callback for the server that has its call, which could not be asked. Key presses need not arrive.
-    pub(crate) async fn leave_callback(&self, callback: &PaymentCallback, form: &[(String, String)]) {
-        let Some(fleet) = &self.fleet else { return };
-        let call = &callback.call_sid;
-        if matches!(callback.kind, CallbackKind::EntryInProgress { .. })
-            || !self.find_owner(call).await.is_some_and(|owner| fleet.is_elsewhere(&owner))
-        {
-            return;
-        }
-        let left = timeout(CLAIM_TIMEOUT, self.ledger.leave_callback(call, &write_left_callback(callback, form))).await;
-        if let Err(error) =
-            left.map_err(|_| "timed out".to_owned()).and_then(|left| left.map_err(|error| error.to_string()))
-        {
-            warn!(event = "fleet.callback_unheard", call_sid = %call, error, "The server that has the call does not hear of a callback.");
-        }
     }
 
     /// Lets go of calls that another server has, and claims those that nobody has. What this server has by the ledger and is
@@ -280,70 +261,6 @@ impl SessionContext {
         }
     }
 
-    /// What is known of another server, by the ledger if it has just started.
-    pub(crate) async fn find_server(&self, fleet: &Fleet, server: ServerId) -> PeerStatus {
-        match fleet.status_of(server) {
-            PeerStatus::Unknown => match timeout(CLAIM_TIMEOUT, self.ledger.find_server(server)).await {
-                Ok(Ok(Some(address))) => PeerStatus::Reached(address),
-                _ => PeerStatus::Unknown,
-            },
-            known => known,
-        }
-    }
-
-    /// Who has a call. `None` if nobody has, or while the ledger cannot be read.
-    pub(crate) async fn find_owner(&self, call: &CallSid) -> Option<CallOwner> {
-        timeout(CLAIM_TIMEOUT, self.ledger.find_owner(call)).await.ok()?.ok()?
-    }
-
-    /// Whether a call is live, here or on another server.
-    pub(crate) async fn is_live_anywhere(&self, call: &CallSid) -> bool {
-        if self.calls.is_live(call) {
-            return true;
-        }
-        let Some(fleet) = &self.fleet else { return false };
-        self.find_owner(call).await.is_some_and(|owner| fleet.has_living_owner(&owner))
-    }
-
-    /// Lets every server know what this one knows of a call that rings. A ledger that cannot be written is not waited for.
-    pub(crate) async fn share_call(&self, call: &CallSid) {
-        let Some(about) = self.pending_calls.about(call).filter(|_| self.fleet.is_some()) else { return };
-        warn_unshared(timeout(CLAIM_TIMEOUT, self.ledger.share_call(call, &about)).await, call.as_str());
-    }
-
-    /// Lets every server know which call Twilio has placed for an order.
-    pub(crate) async fn share_placed(&self, reference: &str, call: &CallSid) {
-        if self.fleet.is_some() {
-            warn_unshared(
-                timeout(CLAIM_TIMEOUT, self.ledger.record_order_placed(reference, call)).await,
-                call.as_str(),
-            );
-        }
-    }
-
-    /// Removes an order from the ledger whose call was not placed.
-    pub(crate) async fn withdraw_order(&self, reference: &str) {
-        if self.fleet.is_some() {
-            warn_unshared(timeout(CLAIM_TIMEOUT, self.ledger.remove_order(reference)).await, "");
-        }
-    }
-
-    /// Takes the order of a call that ends without a session from the ledger.
-    pub(super) async fn take_order(&self, call: &CallSid) -> Option<OutboundCallData> {
-        let order = timeout(CLAIM_TIMEOUT, self.ledger.take_order_of(call)).await.ok()?.ok()?;
-        order.map(|data| Private::new(Arc::from(data)))
-    }
-
-    /// The properties of the order of a connecting call, wherever it was taken.
-    pub(super) async fn find_order(&self, reference: &str, call: &CallSid) -> Option<OutboundCallData> {
-        let order = self.pending_calls.claim(reference, call);
-        if order.is_some() || self.fleet.is_none() {
-            return order;
-        }
-        let order = timeout(CLAIM_TIMEOUT, self.ledger.claim_order(reference, call)).await.ok()?.ok()?;
-        order.map(|data| Private::new(Arc::from(data)))
-    }
-
     fn cancel_orphaned(self: &Arc<Self>, orphaned: Vec<OrphanedPayment>) {
         if !orphaned.is_empty() {
             let context = self.clone();
@@ -363,17 +280,4 @@ impl SessionContext {
         };
         recovery::cancel_orphaned_payments(self.ledger.clone(), client_of, settings, orphaned).await;
     }
-}
-
-/// Logs what the other servers do not know of a call.
-fn warn_unshared(shared: Result<Result<(), LedgerError>, Elapsed>, call_sid: &str) {
-    let error = match shared {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "timed out".to_owned(),
-    };
-    warn!(
-        event = "fleet.unshared",
-        call_sid, error, "What is known of a call that rings is known to this server alone."
-    );
 }

@@ -18,6 +18,21 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// The path of the payment status callback where one server has the ledger.
 pub(crate) const CALLBACK: &str = "/payment-status-callback";
 
+/// The state of the payment if its server has a fault at a checkpoint.
+pub(crate) const STATES_AFTER_A_FAULT: [(Checkpoint, &str); 11] = [
+    (Checkpoint::CreateReceived, "abandoned"),
+    (Checkpoint::Opened, "abandoned"),
+    (Checkpoint::CaptureReceived(0), "abandoned"),
+    (Checkpoint::Entered(0), "abandoned"),
+    (Checkpoint::CaptureReceived(1), "abandoned"),
+    (Checkpoint::Entered(1), "abandoned"),
+    (Checkpoint::CaptureReceived(2), "abandoned"),
+    (Checkpoint::CompleteReceived, "unknown"),
+    (Checkpoint::Submitted, "unknown"),
+    (Checkpoint::ResultReported, "charged"),
+    (Checkpoint::Delivered, "charged"),
+];
+
 /// The model's replies in an undisturbed payment call.
 pub(crate) const REPLIES: [ModelReply; 10] = [
     ModelReply::tool_call("start-capture", r#"{"chargeAmount":"25.00"}"#),

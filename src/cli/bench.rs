@@ -55,9 +55,9 @@ pub(super) struct Bench {
     /// Cores for the server, the load gets the others; 0 pins nothing
     #[arg(long, default_value_t = 1, value_name = "N")]
     cores: usize,
-    /// Let two servers share a ledger in PostgreSQL: one gets the sockets, and the other one all other requests
-    #[arg(long)]
-    two_servers: bool,
+    /// With 2, two servers share a ledger in PostgreSQL: one gets the sockets, and the other one all other requests
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=2))]
+    servers: u8,
     /// Leave the bare pipe out
     #[arg(long)]
     no_floor: bool,
@@ -105,7 +105,7 @@ pub(super) async fn run(args: Bench, vars: &Vars) -> anyhow::Result<ExitCode> {
         round_trip: Duration::from_millis(args.round_trip),
         cores: args.cores,
         with_floor: !args.no_floor,
-        two_servers: args.two_servers,
+        two_servers: args.servers == 2,
     };
     if cfg!(debug_assertions) {
         super::print_error("This is a debug build, which is many times slower: use `cargo run --release -- bench`.");

@@ -36,9 +36,9 @@ pub(super) struct Simulate {
     /// Keep the ledgers in this PostgreSQL, each in a database of its own: postgres://…, of a user that may create them
     #[arg(long, value_name = "URL", conflicts_with = "replay")]
     database: Option<PostgresUrl>,
-    /// Let two servers share each ledger, in PostgreSQL: one gets the sockets, and the other one all other requests
-    #[arg(long, conflicts_with = "replay")]
-    two_servers: bool,
+    /// With 2, two servers share each ledger, in PostgreSQL: one gets the sockets, and the other one all other requests
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=2), conflicts_with = "replay")]
+    servers: u8,
     /// Be the caller yourself: type what you say and which keys you press
     #[arg(long)]
     interactive: bool,
@@ -85,8 +85,8 @@ pub(super) async fn run(args: Simulate, vars: &Vars) -> anyhow::Result<ExitCode>
             base_url: read_base_url(vars)?,
         },
     };
-    let Simulate { interactive, database, two_servers, .. } = args;
-    let options = SimulationOptions { selection: which, model, interactive, database, two_servers };
+    let Simulate { interactive, database, servers, .. } = args;
+    let options = SimulationOptions { selection: which, model, interactive, database, two_servers: servers == 2 };
     let report = simulator::run(options).await?;
     Ok(if report.has_passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -10,9 +10,10 @@ mod forward;
 mod peers;
 
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tracing::{info, warn};
 use url::Url;
@@ -28,6 +29,9 @@ pub(crate) use peers::{DeadServer, PeerStatus};
 
 /// How often a server says that it lives, and looks at the others.
 pub(crate) const BEAT_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How many callbacks may wait to be left for other servers, while the ledger is away.
+const MAX_LEFT_CALLBACKS: usize = 1_024;
 
 /// What begins the path of each URL that Twilio gets from a server: it names that server.
 pub(crate) const AT_SERVER: &str = "/at/";
@@ -45,6 +49,8 @@ pub struct Fleet {
     peers: Mutex<Peers>,
     /// The calls of other servers that this one puts away.
     putting_away: Mutex<HashSet<CallSid>>,
+    /// A place for each callback that is being left for another server.
+    left_callbacks: Arc<Semaphore>,
 }
 
 impl Fleet {
@@ -58,6 +64,7 @@ impl Fleet {
             clients: forward::clients()?,
             peers: Mutex::default(),
             putting_away: Mutex::default(),
+            left_callbacks: Arc::new(Semaphore::new(MAX_LEFT_CALLBACKS)),
         })
     }
 
@@ -138,6 +145,11 @@ impl Fleet {
     pub(crate) fn count_servers(&self) -> (usize, usize) {
         let (others, dead) = self.lock().count();
         (others + 1, dead)
+    }
+
+    /// Takes a place for a callback that is being left for another server, if there is one.
+    pub(crate) fn reserve_left_callback(&self) -> Option<OwnedSemaphorePermit> {
+        self.left_callbacks.clone().try_acquire_owned().ok()
     }
 
     /// Remembers that this server cancels what is left open of a call.

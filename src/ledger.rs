@@ -50,7 +50,7 @@ pub use activity::{Activity, Funnel, GUARDS};
 pub use backup::BackupError;
 pub use call_end::CallEnd;
 pub use callbacks::RecordOutcome;
-pub(crate) use calls::{CallOwner, ClaimedCall, OwnerlessCall};
+pub(crate) use calls::{CallOwner, ClaimedCall, OwnedCall, OwnerlessCall};
 pub use connection::TransactionId;
 pub use database::DatabaseProbe;
 pub use error::{LedgerError, OpenLedgerError, RecordRequestError, SettleError};

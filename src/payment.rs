@@ -109,6 +109,9 @@ pub struct UpdatePayment {
     pub action: UpdateAction,
     /// Why the server gives up the payment, if it does. The ledger records it whatever Twilio responds.
     pub abandon_reason: Option<&'static str>,
+    /// Whether this call did not request the session, which is to be cancelled. Where several servers share the ledger it may be
+    /// that of the call's new owner.
+    pub is_foreign: bool,
 }
 
 /// The action of an update: exactly one of `Capture` and `Status` on the wire.

@@ -434,7 +434,10 @@ impl Session {
                 Action::ReturnToolOutput { id, output } => self.external_calls.answer(id, output),
                 Action::ChangeContext(keys) => self.agent_config.apply_keys(&keys, None),
                 Action::Record(entry) => {
-                    payment_log::log_entry(&entry, self.turns.request_id());
+                    // Where a call moved, its new owner has the last word about its payments.
+                    if !self.tools.context.call.has_moved() {
+                        payment_log::log_entry(&entry, self.turns.request_id());
+                    }
                     self.context.telemetry.record_payment_step(&entry);
                     if let PaymentLogEntry::ConsentAnswered(agreed) = *entry {
                         record_statement(&self.context, &self.tools.context, agreed);

@@ -52,6 +52,13 @@ impl Fleet {
         self.serve_at(&self.database, "http://127.0.0.1").await
     }
 
+    /// Starts another server, on which a call waits long for a new socket.
+    async fn serve_patiently(&self) -> ServerProcess {
+        let address = [("INSTANCE_ADDRESS", "http://127.0.0.1"), ("RESUME_SECONDS", "60")];
+        let vars = [&[("DATABASE_URL", &*self.database), ("SEALING_KEY", SEALING_KEY)][..], &address].concat();
+        self.work_dir.serve_with_vars(&self.call.stand_ins, &self.call.openai, &vars).await
+    }
+
     /// Starts another server, which reaches the database at this URL and is reached by the others at this address.
     async fn serve_at(&self, database: &str, address: &str) -> ServerProcess {
         let vars = [
@@ -329,7 +336,9 @@ async fn an_outage_of_the_database_drops_no_call_and_loses_no_result() {
     let Some(mut fleet) = Fleet::start(Some(Checkpoint::Submitted)).await else { return };
     let (wire, database) = fleet.wire().await;
     fleet.database = database;
-    let (owner, other) = tokio::join!(fleet.serve(), fleet.serve());
+    let owner = fleet.serve().await;
+    // A server looks for the others when it starts.
+    let other = fleet.serve().await;
     let mut answered = Vec::new();
     let socket = async {
         fleet.call.stand_ins.wait_for_stop().await;
@@ -396,4 +405,50 @@ async fn a_callback_that_lands_on_the_old_owner_goes_to_the_new_one() {
     assert_eq!(answered.len(), 5, "each is answered: {answered:?}");
     fleet.wait_for_state(&new.server, &["charged"]).await;
     assert!(fleet.call.stand_ins.keys_of("cancel").is_empty(), "{}", old.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_was_frozen_hears_that_its_call_is_over() {
+    let Some(fleet) = Fleet::start(Some(Checkpoint::Entered(1))).await else { return };
+    let (owner, other) = tokio::join!(fleet.serve_patiently(), fleet.serve_patiently());
+    let mut answered = Vec::new();
+    fleet.run_to_checkpoint(&owner, &other, &mut answered).await;
+    owner.signal("-STOP");
+    let ended = [("CallSid", CALL), ("CallStatus", "completed")];
+    let answer = other.server.post_as_twilio("/twilioStatusCallback", &ended).await;
+    assert_eq!(answer.status(), StatusCode::NO_CONTENT);
+    owner.signal("-CONT");
+    owner.server.wait_for_calls(0).await;
+    fleet.wait_for_state(&other.server, &["abandoned"]).await;
+    assert_eq!(fleet.call.stand_ins.keys_of("cancel").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_callback_that_came_elsewhere_during_an_outage_is_heard_after_it() {
+    let Some(mut fleet) = Fleet::start(Some(Checkpoint::Submitted)).await else { return };
+    let (wire, database) = fleet.wire().await;
+    fleet.database = database;
+    // Nobody listens at the address of the owner.
+    let owner = fleet.serve_at(&fleet.database, "http://127.0.0.1:9").await;
+    let other = fleet.serve().await;
+    let mut answered = Vec::new();
+    let report = async {
+        fleet.call.stand_ins.wait_for_stop().await;
+        fleet.call.openai.wait_for_requests(9).await.unwrap();
+        wire.set(WireState::Cut);
+        let sid = fleet.call.stand_ins.received(|received| received.twilio_requests[0].0.clone());
+        let mut answered = Vec::new();
+        post_success(&other.server, &fleet.call.stand_ins.callback_path(), &sid, &mut answered).await.unwrap();
+        assert_eq!(answered, ["result"]);
+        wire.set(WireState::Whole);
+        owner.wait_for_log("fleet.callback_heard").await;
+        fleet.call.openai.wait_for_requests(10).await.unwrap();
+        fleet.wait_for_state(&other.server, &["charged"]).await;
+    };
+    tokio::select! {
+        () = report => {}
+        played = fleet.call.run_call(&owner.server, &other.server, str::to_owned, &mut answered) => {
+            panic!("the checkpoint was not reached: {played:?}")
+        }
+    }
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::consent_question::ConsentQuestion;
 use super::history::History;
+use super::payments::CancelReason;
 use super::tool::Tool;
 use super::turn::ToolOrigin;
 use super::{Call, ConversationItem, prompts};
@@ -237,7 +238,7 @@ impl Call {
         self.turn.clear_payment_steps();
         self.drop_question();
         self.silence_timer.reset(self.now);
-        self.cancel_session(id, sid, Some(why));
+        self.cancel_session(id, sid, CancelReason::Abandoned(why));
         self.say_result(|texts| &texts.cancelled);
     }
 

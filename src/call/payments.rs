@@ -31,6 +31,17 @@ struct ClosedPayment {
     has_result: bool,
 }
 
+/// Why the server cancels a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CancelReason {
+    /// It is no longer needed.
+    Unwanted,
+    /// The call did not request it.
+    Foreign,
+    /// The payment is abandoned, for this reason in the ledger.
+    Abandoned(&'static str),
+}
+
 /// The payments of one call.
 pub(super) struct CallPayments {
     ids: PaymentIdGenerator,
@@ -317,17 +328,16 @@ impl Call {
             self.apply_payment_result(&status.payment_sid, ending, false);
         } else {
             let id = self.payments.ids.generate();
-            self.cancel_unwanted_session(id, status.payment_sid.clone());
+            self.cancel_session(id, status.payment_sid.clone(), CancelReason::Foreign);
         }
     }
 
     pub(super) fn cancel_unwanted_session(&mut self, id: PaymentId, sid: PaymentSid) {
-        self.cancel_session(id, sid, None);
+        self.cancel_session(id, sid, CancelReason::Unwanted);
     }
 
-    /// Cancels a session that is no longer needed. `why` is the reason for the ledger if the server abandons the
-    /// payment.
-    pub(super) fn cancel_session(&mut self, id: PaymentId, sid: PaymentSid, why: Option<&'static str>) {
+    /// Cancels a session.
+    pub(super) fn cancel_session(&mut self, id: PaymentId, sid: PaymentSid, reason: CancelReason) {
         if self.payments.open().is_some_and(|capture| capture.sid() == Some(&sid)) {
             self.revoke_consent();
         }
@@ -340,8 +350,10 @@ impl Call {
             idempotency_key: key,
             action: UpdateAction::Cancel,
             abandon_reason: None,
+            is_foreign: false,
         });
-        let update = UpdatePayment { abandon_reason: why, ..update };
+        let abandon_reason = if let CancelReason::Abandoned(why) = reason { Some(why) } else { None };
+        let update = UpdatePayment { abandon_reason, is_foreign: reason == CancelReason::Foreign, ..update };
         self.payments.close(sid.clone());
         self.record(PaymentLogEntry::Abandoned { sid });
         self.run_tool(ToolOrigin::Server, Tool::UpdatePayment(update));
@@ -409,7 +421,7 @@ impl Call {
         self.guided_flow.stop();
         self.turn.clear_payment_steps();
         self.silence_timer.reset(self.now);
-        self.cancel_session(id, sid, Some("the payment stalled"));
+        self.cancel_session(id, sid, CancelReason::Abandoned("the payment stalled"));
         self.note(prompts::CANCELLED_AFTER_STALL);
     }
 }

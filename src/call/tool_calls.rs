@@ -2,6 +2,7 @@
 //! outside of the call, and applies its outcome.
 
 use super::event::ToolRunId;
+use super::payments::CancelReason;
 use super::tool::{Tool, ToolOutcome};
 use super::tool_request::{RequestedCharge, ToolRequest, ToolSpec};
 use super::turn::{ToolOrigin, WaitingCall};
@@ -345,7 +346,8 @@ impl Call {
             self.guided_flow.stop();
             self.turn.clear_payment_steps();
             self.silence_timer.reset(self.now);
-            self.cancel_session(id, update.payment_sid.clone(), Some("the ledger refused the submission"));
+            let reason = CancelReason::Abandoned("the ledger refused the submission");
+            self.cancel_session(id, update.payment_sid.clone(), reason);
         }
         if is_awaited {
             return prompts::refusal(&prompts::limit_exceeded(reason));

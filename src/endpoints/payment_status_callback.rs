@@ -32,7 +32,7 @@ pub(super) async fn post(
     response
 }
 
-async fn handle(context: &session::SessionContext, form: &WebhookForm) -> Response {
+async fn handle(context: &Arc<session::SessionContext>, form: &WebhookForm) -> Response {
     let status = match PaymentCallback::from_form(form.fields(), &context.callback_digester) {
         Ok(status) => status,
         Err(error) => {
@@ -73,7 +73,7 @@ async fn handle(context: &session::SessionContext, form: &WebhookForm) -> Respon
         DeliveryOutcome::Delivered => {}
         DeliveryOutcome::UnknownCall => {
             payment_log::log_late_result(&callback);
-            context.leave_callback(&callback, form.fields()).await;
+            context.leave_callback(&callback, form.fields());
         }
         DeliveryOutcome::MailboxFull => {
             error!(

@@ -14,7 +14,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{Instrument as _, warn};
 
 use super::auth::bearer_token;
 use super::auth::operator_token::Operator;
@@ -59,6 +59,12 @@ pub(super) fn received_uri<'a>(extensions: &'a Extensions, uri: &'a Uri) -> &'a 
 
 /// Lets a verified webhook about a call pass, or sends it on to the server that has the call.
 pub(super) async fn send_webhook(State(app): State<App>, request: Request, next: Next) -> Response {
+    // It is handled to its end though its sender has gone meanwhile, such as while this server was frozen.
+    let handled = app.session.tasks.spawn(route_webhook(app.clone(), request, next).in_current_span());
+    handled.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+}
+
+async fn route_webhook(app: App, request: Request, next: Next) -> Response {
     let Some(fleet) = &app.session.fleet else { return next.run(request).await };
     let (parts, body) = request.into_parts();
     let signed = parts.extensions.get::<SignedWebhook>();

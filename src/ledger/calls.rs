@@ -8,6 +8,7 @@ use sqlx::any::AnyRow;
 
 use super::{CallData, Ledger, LedgerError, LedgerTransaction, OrphanedPayment, PaymentState, RecordRequestError};
 use crate::call_claim::{CallClaim, ClaimState};
+use crate::call_stage::CallStage;
 use crate::ids::CallSid;
 use crate::sealing::SealedPlace;
 use crate::server_id::ServerId;
@@ -42,6 +43,17 @@ pub(crate) struct CallOwner {
     pub(crate) address: Option<String>,
     /// The epoch.
     pub(crate) epoch: i64,
+}
+
+/// A call that a server has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OwnedCall {
+    /// The call.
+    pub(crate) call: CallSid,
+    /// Since when the server has it.
+    pub(crate) epoch: i64,
+    /// Whether Twilio has reported its end, to any server.
+    pub(crate) has_ended: bool,
 }
 
 /// A call that no server has that lives.
@@ -150,18 +162,17 @@ impl Ledger {
         .transpose()
     }
 
-    /// The calls that a server has, with their epochs.
-    pub(crate) async fn calls_of_server(&self, server: ServerId) -> Result<Vec<(CallSid, i64)>, LedgerError> {
-        let query = sqlx::query("SELECT call_sid, epoch FROM calls WHERE owner = $1").bind(server.to_string());
-        let rows = query.fetch_all(&self.0.readers).await?;
-        rows.iter().map(|row| Ok((CallSid::from_stored(row.try_get(0)?), row.try_get(1)?))).collect()
-    }
-
-    /// The calls of a server that is held for dead.
-    pub(crate) async fn calls_of_dead_server(&self, server: ServerId) -> Result<Vec<OwnerlessCall>, LedgerError> {
-        let query = sqlx::query("SELECT call_sid, epoch FROM calls WHERE owner = $1 LIMIT $2");
-        let rows = query.bind(server.to_string()).bind(MAX_OWNERLESS).fetch_all(&self.0.readers).await?;
-        rows.iter().map(read_ownerless).collect()
+    /// The calls that a server has.
+    pub(crate) async fn calls_of_server(&self, server: ServerId) -> Result<Vec<OwnedCall>, LedgerError> {
+        let query = "SELECT calls.call_sid, epoch, stage FROM calls \
+                     LEFT JOIN call_stages ON call_stages.call_sid = calls.call_sid WHERE owner = $1";
+        let rows = sqlx::query(query).bind(server.to_string()).fetch_all(&self.0.readers).await?;
+        let read = |row: &AnyRow| {
+            let stage = row.try_get::<Option<i64>, _>(2)?.and_then(CallStage::from_number);
+            let (call, epoch) = (CallSid::from_stored(row.try_get(0)?), row.try_get(1)?);
+            Ok(OwnedCall { call, epoch, has_ended: stage == Some(CallStage::Ended) })
+        };
+        rows.iter().map(read).collect()
     }
 
     /// The calls whose server has stopped, and those with an open payment that no row names.

@@ -73,6 +73,7 @@ impl OrphanedPayment {
             idempotency_key: key,
             action: UpdateAction::Cancel,
             abandon_reason: None,
+            is_foreign: false,
         }
     }
 }

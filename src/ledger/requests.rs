@@ -12,7 +12,7 @@ use super::text::storable;
 use super::{
     Ledger, LedgerError, LedgerEvent, LedgerRecord, LedgerTransaction, Payment, PaymentState, RecordRequestError,
 };
-use crate::call_claim::CallClaim;
+use crate::call_claim::{CallClaim, ClaimState};
 use crate::ids::{CallSid, PaymentSid};
 use crate::payment::{
     CallerAttestation, CreatePayment, DebtReferences, IdempotencyKey, PaymentId, PaymentTerms, SubmissionRefusal,
@@ -93,6 +93,11 @@ impl CallData {
         }
     }
 
+    /// Whether this server knows that another one has the call.
+    pub(crate) fn has_moved(&self) -> bool {
+        self.claim.as_ref().is_some_and(|claim| claim.state() == ClaimState::Lost)
+    }
+
     /// A call of which only the SID is known.
     pub fn from_sid(sid: CallSid) -> Self {
         Self {
@@ -158,6 +163,8 @@ impl Ledger {
             match Box::pin(self.try_update_request(call, update)).await {
                 Ok(()) => return Ok(()),
                 Err(RecordRequestError::Elsewhere) => return Err(RecordRequestError::Elsewhere),
+                // Without the ledger nobody knows whose session it is: perhaps that of the call's new owner.
+                Err(_) if update.is_foreign => return Err(RecordRequestError::Elsewhere),
                 Err(_) => {}
             }
         }

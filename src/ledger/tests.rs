@@ -361,6 +361,7 @@ fn update(id: PaymentId, sid: &str, change: UpdateAction, n: u32) -> UpdatePayme
         idempotency_key: id.update_key(change, n),
         action: change,
         abandon_reason: None,
+        is_foreign: false,
     }
 }
 

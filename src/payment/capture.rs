@@ -203,6 +203,7 @@ impl Capture {
             idempotency_key: self.next_idempotency_key(action),
             action,
             abandon_reason: None,
+            is_foreign: false,
         })
     }
 

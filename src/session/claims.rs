@@ -13,7 +13,7 @@ use crate::call_claim::{CallClaim, ClaimState};
 use crate::call_stage::CallStage;
 use crate::fleet::{BEAT_INTERVAL, Fleet};
 use crate::ids::CallSid;
-use crate::ledger::{ClaimedCall, LedgerError, OrphanedPayment, OwnerlessCall};
+use crate::ledger::{ClaimedCall, LedgerError, OrphanedPayment, OwnedCall, OwnerlessCall};
 use crate::payment::read_left_callback;
 use crate::recovery;
 use crate::server_id::ServerId;
@@ -120,13 +120,20 @@ impl SessionContext {
     async fn check_claims(self: &Arc<Self>, fleet: &Arc<Fleet>, seen: &mut Seen) -> Result<(), LedgerError> {
         // First what is live here: a call that begins meanwhile is not taken for a left-over.
         let live = self.calls.live_calls();
-        let own: HashMap<CallSid, i64> = self.ledger.calls_of_server(fleet.id()).await?.into_iter().collect();
+        let own = self.ledger.calls_of_server(fleet.id()).await?;
+        let own: HashMap<CallSid, OwnedCall> = own.into_iter().map(|owned| (owned.call.clone(), owned)).collect();
         let mut unclaimed = HashSet::new();
         for call in &live {
             let Some(claim) = call.claim() else { continue };
-            let held = own.get(call.sid()).copied();
+            let held = own.get(call.sid());
             match claim.state() {
-                ClaimState::Held(epoch) if held == Some(epoch) => continue,
+                ClaimState::Held(epoch) if held.is_some_and(|held| held.epoch == epoch) => {
+                    // Twilio said so to another server, which could not send it on.
+                    if held.is_some_and(|held| held.has_ended) {
+                        self.calls.deliver(call.sid(), SessionMessage::CallEnded);
+                    }
+                    continue;
+                }
                 ClaimState::Lost => continue,
                 // Its session is about to claim it.
                 ClaimState::Unclaimed if !seen.unclaimed.contains(call.sid()) => {}
@@ -136,7 +143,8 @@ impl SessionContext {
         }
         seen.unclaimed = unclaimed;
         let is_live = |sid: &CallSid| self.calls.is_live(sid) || fleet.is_putting_away(sid);
-        let left_over: HashSet<_> = own.into_iter().filter(|(sid, _)| !is_live(sid)).collect();
+        let left_over = own.into_values().filter(|owned| !is_live(&owned.call));
+        let left_over: HashSet<_> = left_over.map(|owned| (owned.call, owned.epoch)).collect();
         for (call, epoch) in left_over.intersection(&seen.left_over) {
             self.put_away(fleet, OwnerlessCall { call: call.clone(), epoch: Some(*epoch) }).await?;
         }
@@ -181,8 +189,8 @@ impl SessionContext {
         Ok(())
     }
 
-    /// Puts away the calls whose server is gone for [`resume_timeout`](crate::call::CallEnvironment::resume_timeout): until
-    /// then a new socket may claim them.
+    /// Puts away the calls whose server is gone for [`resume_timeout`](crate::call::CallEnvironment::resume_timeout), since
+    /// until then a new socket may claim them, and those that are over.
     async fn put_away_ownerless(self: &Arc<Self>, fleet: &Arc<Fleet>, seen: &mut Seen) -> Result<(), LedgerError> {
         let (now, patience) = (Instant::now(), self.environment.resume_timeout);
         let (mut ownerless, mut due) = (HashMap::new(), Vec::new());
@@ -195,14 +203,14 @@ impl SessionContext {
         }
         seen.ownerless = ownerless;
         for dead in fleet.dead_servers() {
-            if now.duration_since(dead.since) < patience {
-                continue;
-            }
-            let calls = self.ledger.calls_of_dead_server(dead.record.id).await?;
+            let calls = self.ledger.calls_of_server(dead.record.id).await?;
             if calls.is_empty() {
                 self.ledger.remove_dead_server(&dead.record).await?;
             }
-            due.extend(calls);
+            // Nobody calls again for one that is over.
+            let is_late = now.duration_since(dead.since) >= patience;
+            let calls = calls.into_iter().filter(|owned| is_late || owned.has_ended);
+            due.extend(calls.map(|owned| OwnerlessCall { call: owned.call, epoch: Some(owned.epoch) }));
         }
         due.retain(|call| !self.calls.is_live(&call.call) && !fleet.is_putting_away(&call.call));
         for call in due.into_iter().take(MAX_PUT_AWAY) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::error::Elapsed;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
 use super::{OutboundCallData, SessionContext};
@@ -19,21 +19,42 @@ use crate::server_id::ServerId;
 /// How long a request waits for the ledger. Without its answer the call goes on.
 const LEDGER_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long it is tried to leave a callback for another server, and the pause in between.
+const LEAVE_TIMEOUT: Duration = Duration::from_mins(1);
+const LEAVE_PAUSE: Duration = Duration::from_secs(1);
+
 impl SessionContext {
-    /// Leaves a callback for the server that has its call, which could not be asked. Key presses need not arrive.
-    pub(crate) async fn leave_callback(&self, callback: &PaymentCallback, form: &[(String, String)]) {
-        let Some(fleet) = &self.fleet else { return };
-        let call = &callback.call_sid;
-        if matches!(callback.kind, CallbackKind::EntryInProgress { .. })
-            || !self.find_owner(call).await.is_some_and(|owner| fleet.is_elsewhere(&owner))
-        {
+    /// Leaves a callback for the server that has its call, which could not be asked. Nobody waits for it: while the ledger is
+    /// away it is tried again. Key presses need not arrive.
+    pub(crate) fn leave_callback(self: &Arc<Self>, callback: &PaymentCallback, form: &[(String, String)]) {
+        let Some(fleet) = self.fleet.clone() else { return };
+        if matches!(callback.kind, CallbackKind::EntryInProgress { .. }) {
             return;
         }
-        let left =
-            timeout(LEDGER_TIMEOUT, self.ledger.leave_callback(call, &write_left_callback(callback, form))).await;
-        if let Some(error) = failure(left) {
-            warn!(event = "fleet.callback_unheard", call_sid = %call, error, "The server that has the call does not hear of a callback.");
-        }
+        let (context, call, text) = (self.clone(), callback.call_sid.clone(), write_left_callback(callback, form));
+        let Some(place) = fleet.reserve_left_callback() else {
+            return warn_unheard(&call, "too many callbacks wait for the ledger");
+        };
+        self.tasks.spawn(async move {
+            let until = Instant::now() + LEAVE_TIMEOUT;
+            while let Err(error) = context.try_leave_callback(&fleet, &call, &text).await {
+                if Instant::now() > until {
+                    return warn_unheard(&call, &error);
+                }
+                sleep(LEAVE_PAUSE).await;
+            }
+            drop(place);
+        });
+    }
+
+    async fn try_leave_callback(&self, fleet: &Fleet, call: &CallSid, text: &str) -> Result<(), String> {
+        let leave = async {
+            match self.ledger.find_owner(call).await? {
+                Some(owner) if fleet.is_elsewhere(&owner) => self.ledger.leave_callback(call, text).await,
+                _ => Ok(()),
+            }
+        };
+        failure(timeout(LEDGER_TIMEOUT, leave).await).map_or(Ok(()), Err)
     }
 
     /// What is known of another server, by the ledger if it has just started.
@@ -99,6 +120,11 @@ impl SessionContext {
         let order = timeout(LEDGER_TIMEOUT, self.ledger.claim_order(reference, call)).await.ok()?.ok()?;
         order.map(|data| Private::new(Arc::from(data)))
     }
+}
+
+/// Logs that a call does not hear of a callback.
+fn warn_unheard(call: &CallSid, error: &str) {
+    warn!(event = "fleet.callback_unheard", call_sid = %call, error, "The server that has the call does not hear of a callback.");
 }
 
 /// Logs what the other servers do not know of a call.

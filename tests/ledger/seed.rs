@@ -48,6 +48,7 @@ impl Seed {
                 idempotency_key: id.update_key(change, 1),
                 action: change,
                 abandon_reason: None,
+                is_foreign: false,
             };
             self.ledger.record_update_request(&call, &update).await.unwrap();
         }

@@ -1,9 +1,11 @@
 //! Tests of what several servers do with one ledger.
 
-use super::postgres::{PostgresLedger, in_postgres};
+use super::postgres::{PostgresLedger, behind_a_wire, in_postgres};
 use super::*;
 use crate::call_claim::{CallClaim, ClaimState};
+use crate::call_stage::CallStage;
 use crate::server_id::ServerId;
+use crate::simulator::WireState;
 
 /// A server of its own on the ledger of another one, with a claim to the call that it has not made yet.
 struct OtherServer {
@@ -236,4 +238,30 @@ async fn a_callback_that_is_left_is_taken_once_by_the_server_that_has_its_call()
     let expected = [(call.clone(), "first of Ann".to_owned()), (call, "second".to_owned())];
     assert_eq!(test.ledger.take_missed_callbacks(claim.server()).await.unwrap(), expected);
     assert_eq!(test.ledger.take_missed_callbacks(claim.server()).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_session_that_nobody_knows_is_not_cancelled_while_the_ledger_cannot_be_asked_whose_it_is() {
+    let Some((mut test, wire)) = behind_a_wire().await else { return };
+    test.claim().await;
+    let id = test.create_session("25", "PK1").await;
+    wire.set(WireState::Cut);
+    let own = update(id, "PK1", UpdateAction::Cancel, 1);
+    test.ledger.record_update_request(&test.call, &own).await.unwrap();
+    let stranger = PaymentIdGenerator::new(Uuid::new_v4()).generate();
+    let foreign = UpdatePayment { is_foreign: true, ..update(stranger, "PK2", UpdateAction::Cancel, 1) };
+    let refused = test.ledger.record_update_request(&test.call, &foreign).await;
+    assert!(matches!(refused, Err(RecordRequestError::Elsewhere)), "it may be that of the new owner: {refused:?}");
+    wire.set(WireState::Whole);
+}
+
+#[tokio::test]
+async fn a_server_learns_that_another_one_was_told_the_end_of_its_call() {
+    let Some(mut test) = in_postgres().await else { return };
+    let claim = test.claim().await;
+    let other = OtherServer::beside(&test).await;
+    let owned = |has_ended| OwnedCall { call: test.call.call_sid.clone(), epoch: 1, has_ended };
+    assert_eq!(test.ledger.calls_of_server(claim.server()).await.unwrap(), [owned(false)]);
+    other.ledger.record_call_stage(&test.call.call_sid, Some(CallStage::Ended)).await.unwrap();
+    assert_eq!(test.ledger.calls_of_server(claim.server()).await.unwrap(), [owned(true)]);
 }

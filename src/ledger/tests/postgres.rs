@@ -17,7 +17,7 @@ pub(super) async fn in_postgres() -> Option<PostgresLedger> {
 }
 
 /// A ledger at the other end of a wire.
-async fn behind_a_wire() -> Option<(PostgresLedger, DatabaseWire)> {
+pub(super) async fn behind_a_wire() -> Option<(PostgresLedger, DatabaseWire)> {
     let server = LocalPostgres::get()?;
     let wire = DatabaseWire::to(server.address()).await.unwrap();
     let url = server.create_database().await.unwrap();

@@ -217,18 +217,13 @@ impl LedgerTransaction {
     /// Whether another server has a call, or had it until it was over: only its owner removes its row.
     pub(super) async fn has_moved(&mut self, call: &CallData) -> Result<bool, LedgerError> {
         let Some(claim) = &call.claim else { return Ok(false) };
-        let (query, epoch, moved_if_found) = match claim.state() {
-            ClaimState::Held(epoch) => {
-                ("SELECT 1 FROM calls WHERE call_sid = $1 AND owner = $2 AND epoch = $3", epoch, false)
-            }
+        let owner = self.read_owner(&call.call_sid).await?;
+        Ok(match claim.state() {
+            ClaimState::Held(epoch) => owner != Some((claim.server(), epoch)),
             // It was never claimed: nobody else has it, unless a row says so.
-            ClaimState::Unclaimed => {
-                ("SELECT 1 FROM calls WHERE call_sid = $1 AND (owner <> $2 OR epoch < $3)", 0, true)
-            }
-            ClaimState::Lost => return Ok(true),
-        };
-        let found = sqlx::query(query).bind(call.call_sid.as_str()).bind(claim.server().to_string()).bind(epoch);
-        Ok(found.fetch_optional(&mut self.transaction).await?.is_some() == moved_if_found)
+            ClaimState::Unclaimed => owner.is_some_and(|(server, _)| server != claim.server()),
+            ClaimState::Lost => true,
+        })
     }
 
     /// Removes the row of a call that is over, and its order. The call is locked, and has not moved.
@@ -255,13 +250,17 @@ impl LedgerTransaction {
             ClaimState::Unclaimed => return Err(RecordRequestError::Unclaimed),
             ClaimState::Lost => return Err(RecordRequestError::Elsewhere),
         };
-        let held = sqlx::query("SELECT 1 FROM calls WHERE call_sid = $1 AND owner = $2 AND epoch = $3")
-            .bind(call.as_str())
-            .bind(claim.server().to_string())
-            .bind(epoch)
-            .fetch_optional(&mut self.transaction)
-            .await
-            .map_err(LedgerError::from)?;
-        if held.is_some() { Ok(()) } else { Err(RecordRequestError::Elsewhere) }
+        let is_held = self.read_owner(call).await? == Some((claim.server(), epoch));
+        if is_held { Ok(()) } else { Err(RecordRequestError::Elsewhere) }
+    }
+
+    /// The server that has a call, and its epoch; `None` while it rings, or if there is no row of it.
+    async fn read_owner(&mut self, call: &CallSid) -> Result<Option<(ServerId, i64)>, LedgerError> {
+        let query = "SELECT owner, epoch FROM calls WHERE call_sid = $1 AND owner IS NOT NULL";
+        let row = sqlx::query(query).bind(call.as_str()).fetch_optional(&mut self.transaction).await?;
+        let Some(row) = row else { return Ok(None) };
+        let owner: String = row.try_get(0)?;
+        let server = owner.parse().map_err(|_| LedgerError::Unreadable("the owner of a call"))?;
+        Ok(Some((server, row.try_get(1)?)))
     }
 }

@@ -35,6 +35,9 @@ pub(super) enum CallerStep {
     WaitsForEntryTimeout,
     /// Waits until Twilio has answered this request.
     WaitsForRequest(PaymentsRequest),
+    /// Waits until Twilio captures the field and the agent has said one of these texts, in either order: the server asks
+    /// Twilio while it speaks.
+    IsAskedFor(CaptureField, &'static str),
     /// Waits until Twilio has created a payment session, whether the server has the response or not.
     WaitsForSession,
     /// Waits for this many seconds of simulated time.
@@ -185,9 +188,14 @@ impl<'a> ScriptedCaller<'a> {
                 )
                 .await
             }
-            CallerStep::WaitsForRequest(request) => {
-                let asked = |event: &TranscriptEvent| matches!(event, TranscriptEvent::PaymentsRequested { request: it, .. } if *it == request);
-                self.wait_for_event(asked, &format!("for Twilio to be asked for: {request}")).await
+            CallerStep::WaitsForRequest(request) => self.wait_for_request(request).await,
+            CallerStep::IsAskedFor(field, words) => {
+                let since = self.next_entry;
+                self.wait_for_request(PaymentsRequest::Capture(field)).await?;
+                let after_request = std::mem::replace(&mut self.next_entry, since);
+                self.wait_to_hear(words).await?;
+                self.next_entry = self.next_entry.max(after_request);
+                Ok(())
             }
             CallerStep::WaitsForSession => {
                 self.wait_for_event(
@@ -330,6 +338,11 @@ impl<'a> ScriptedCaller<'a> {
         let lenient = self.accepts_any_words;
         let fits = |event: &TranscriptEvent| if lenient { agent_says(event, "") } else { agent_says(event, words) };
         self.wait_for_event(fits, &format!("to hear “{words}”")).await
+    }
+
+    async fn wait_for_request(&mut self, request: PaymentsRequest) -> Result<(), String> {
+        let asked = |event: &TranscriptEvent| matches!(event, TranscriptEvent::PaymentsRequested { request: it, .. } if *it == request);
+        self.wait_for_event(asked, &format!("for Twilio to be asked for: {request}")).await
     }
 
     /// Waits for an event after the last consumed entry, and consumes it.

@@ -4,7 +4,9 @@ use super::entries::{AMEX, MISTYPED};
 use super::{
     ASKS_TO_PAY, ASKS_TO_STORE, CODE, DATE, ENDS_CALL, ENTERS_CARD, GETS_A_PERSON, NOTHING_PAID, STORED, VISA, scenario,
 };
-use crate::simulator::caller::CallerStep::{Enters, HangsUp, Hears, Says, WaitsForCallEnd, WaitsForRequest};
+use crate::simulator::caller::CallerStep::{
+    Enters, HangsUp, Hears, IsAskedFor, Says, WaitsForCallEnd, WaitsForRequest,
+};
 use crate::simulator::openai::{ModelBehaviour, ModelFault};
 use crate::simulator::scenario::{Expectation, Scenario};
 use crate::simulator::server_under_test::ServerOverrides;
@@ -110,12 +112,8 @@ fn hopeless() -> Scenario {
 }
 
 fn question() -> Scenario {
-    let asks = [
-        WaitsForRequest(PaymentsRequest::Capture(CardNumber)),
-        Hears("card number"),
-        Says("How does this work, exactly?"),
-        Hears("keypad of your phone"),
-    ];
+    let asks =
+        [IsAskedFor(CardNumber, "card number"), Says("How does this work, exactly?"), Hears("keypad of your phone")];
     stores_a_card("guided-question", "The caller asks something in between: the model answers, and the entry goes on.")
         .with_script(&[ASKS_TO_STORE, &asks, ENTERS_CARD, ENDS_CALL])
         .with_expectations(&[
@@ -146,8 +144,7 @@ fn cancel_by_voice() -> Scenario {
 
 fn model_down() -> Scenario {
     let asks = [
-        WaitsForRequest(PaymentsRequest::Capture(CardNumber)),
-        Hears("card number"),
+        IsAskedFor(CardNumber, "card number"),
         Says("What was that, please?"),
         Hears("card number"),
         Enters(CardNumber, VISA),

@@ -1,7 +1,7 @@
 //! Scenarios about the caller's language, and about what Twilio replays after a lost socket.
 
 use super::{ENDS_CALL, ENTERS_CARD, STORED, guided::GUIDED, scenario};
-use crate::simulator::caller::CallerStep::{self, Hears, LosesSocketAndReplays, Says, Speaks, WaitsForRequest};
+use crate::simulator::caller::CallerStep::{self, Hears, IsAskedFor, LosesSocketAndReplays, Says, Speaks};
 use crate::simulator::scenario::{Expectation, Scenario};
 use crate::simulator::server_under_test::ServerOverrides;
 use crate::simulator::twilio::CaptureField::CardNumber;
@@ -36,8 +36,7 @@ fn caller_changes_language() -> Scenario {
         Says("I'd like to pay my bill of 25 dollars."),
         Hears("25 dólares"),
         Says("Sí, claro."),
-        WaitsForRequest(PaymentsRequest::Capture(CardNumber)),
-        Hears("marque el número de su tarjeta"),
+        IsAskedFor(CardNumber, "marque el número de su tarjeta"),
     ];
     scenario(
         "caller-changes-language",
@@ -56,8 +55,7 @@ fn caller_changes_language() -> Scenario {
 
 fn replayed_after_reconnect() -> Scenario {
     let replays = [
-        WaitsForRequest(PaymentsRequest::Capture(CardNumber)),
-        Hears("card number"),
+        IsAskedFor(CardNumber, "card number"),
         LosesSocketAndReplays(["Hold on a second.", "How does this work, exactly?"], super::VISA),
         Hears("keypad of your phone"),
     ];

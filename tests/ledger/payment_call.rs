@@ -101,6 +101,8 @@ impl PaymentCall {
         self.stand_ins
             .wait_until("completed", |received| received.twilio_requests.iter().any(|(_, what, _)| what == "complete"))
             .await;
+        // Twilio reports nothing of what it has not yet responded to, if it stops there.
+        self.stand_ins.reach(Checkpoint::CompleteReceived).await;
         // The server may or may not have read the response by now.
         self.stand_ins.reach(Checkpoint::Submitted).await;
         post_success(to, &path(&self.stand_ins.callback_path()), &sid, answered).await?;

@@ -121,16 +121,10 @@ impl Ledger {
 
     /// Removes the row of a call that is over, and its order, unless another server has it.
     pub(crate) async fn release_call(&self, call: &CallSid, claim: &CallClaim) -> Result<(), LedgerError> {
-        let ClaimState::Held(epoch) = claim.state() else { return Ok(()) };
         let mut writing = self.begin_write().await?;
         writing.lock_call(call).await?;
-        let remove = sqlx::query("DELETE FROM calls WHERE call_sid = $1 AND owner = $2 AND epoch = $3")
-            .bind(call.as_str())
-            .bind(claim.server().to_string())
-            .bind(epoch);
-        if remove.execute(&mut writing.transaction).await?.rows_affected() > 0 {
-            writing.remove_missed_callbacks_of(call).await?;
-            writing.remove_orders_of(call).await?;
+        if writing.has_claimed(call, claim).await? {
+            writing.remove_call(call).await?;
         }
         writing.commit().await
     }
@@ -217,24 +211,21 @@ impl LedgerTransaction {
     /// Whether another server has a call, or had it until it was over: only its owner removes its row.
     pub(super) async fn has_moved(&mut self, call: &CallData) -> Result<bool, LedgerError> {
         let Some(claim) = &call.claim else { return Ok(false) };
-        let owner = self.read_owner(&call.call_sid).await?;
         Ok(match claim.state() {
-            ClaimState::Held(epoch) => owner != Some((claim.server(), epoch)),
             // It was never claimed: nobody else has it, unless a row says so.
-            ClaimState::Unclaimed => owner.is_some_and(|(server, _)| server != claim.server()),
-            ClaimState::Lost => true,
+            ClaimState::Unclaimed => {
+                self.read_owner(&call.call_sid).await?.is_some_and(|(server, _)| server != claim.server())
+            }
+            ClaimState::Held(_) | ClaimState::Lost => !self.has_claimed(&call.call_sid, claim).await?,
         })
     }
 
-    /// Removes the row of a call that is over, and its order. The call is locked, and has not moved.
-    pub(super) async fn forget_call(&mut self, call: &CallData) -> Result<(), LedgerError> {
-        if call.claim.is_none() {
-            return Ok(());
-        }
-        let remove = sqlx::query("DELETE FROM calls WHERE call_sid = $1").bind(call.call_sid.as_str());
+    /// Removes the row of a call that is over, and its order. The call is locked, and no other server has it.
+    pub(super) async fn remove_call(&mut self, call: &CallSid) -> Result<(), LedgerError> {
+        let remove = sqlx::query("DELETE FROM calls WHERE call_sid = $1").bind(call.as_str());
         remove.execute(&mut self.transaction).await?;
-        self.remove_missed_callbacks_of(&call.call_sid).await?;
-        self.remove_orders_of(&call.call_sid).await
+        self.remove_missed_callbacks_of(call).await?;
+        self.remove_orders_of(call).await
     }
 
     /// Refuses what precedes a request to Twilio for a call that another server has. The call is locked: whoever claims it
@@ -245,13 +236,16 @@ impl LedgerTransaction {
         claim: Option<&CallClaim>,
     ) -> Result<(), RecordRequestError> {
         let Some(claim) = claim else { return Ok(()) };
-        let epoch = match claim.state() {
-            ClaimState::Held(epoch) => epoch,
-            ClaimState::Unclaimed => return Err(RecordRequestError::Unclaimed),
-            ClaimState::Lost => return Err(RecordRequestError::Elsewhere),
-        };
-        let is_held = self.read_owner(call).await? == Some((claim.server(), epoch));
-        if is_held { Ok(()) } else { Err(RecordRequestError::Elsewhere) }
+        if claim.state() == ClaimState::Unclaimed {
+            return Err(RecordRequestError::Unclaimed);
+        }
+        if self.has_claimed(call, claim).await? { Ok(()) } else { Err(RecordRequestError::Elsewhere) }
+    }
+
+    /// Whether the server of a claim has the call, by the claim and by its row.
+    async fn has_claimed(&mut self, call: &CallSid, claim: &CallClaim) -> Result<bool, LedgerError> {
+        let ClaimState::Held(epoch) = claim.state() else { return Ok(false) };
+        Ok(self.read_owner(call).await? == Some((claim.server(), epoch)))
     }
 
     /// The server that has a call, and its epoch; `None` while it rings, or if there is no row of it.

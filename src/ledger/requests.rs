@@ -352,7 +352,9 @@ pub(super) async fn write_call_ended(writing: &mut LedgerTransaction, call: &Cal
     for mut payment in find_by_call(&mut writing.transaction, &call.call_sid).await? {
         writing.abandon(&mut payment, "the call ended").await?;
     }
-    writing.forget_call(call).await?;
+    if call.claim.is_some() {
+        writing.remove_call(&call.call_sid).await?;
+    }
     Ok(true)
 }
 

@@ -260,7 +260,7 @@ impl SessionContext {
         Ok(())
     }
 
-    /// Removes the row of a call whose session broke, once its payments are cancelled.
+    /// Removes the row of a call whose server or session broke, once its payments are cancelled.
     pub(super) async fn release_call(&self, call: &CallSid, claim: Option<&CallClaim>) {
         if let Some(claim) = claim
             && let Err(error) = self.ledger.release_call(call, claim).await

@@ -282,7 +282,10 @@ impl Capture {
                 self.stage = CaptureStage::Open;
                 self.refusal = None;
             }
-            TwilioResponse::Unknown => self.unconfirmed = Some((kind, update.idempotency_key.clone())),
+            // A callback may have reported the effect of the request already, or another request may have followed it.
+            TwilioResponse::Unknown if self.is_last_request(update) => {
+                self.unconfirmed = Some((kind, update.idempotency_key.clone()));
+            }
             TwilioResponse::Accepted if self.is_unconfirmed(kind) => self.unconfirmed = None,
             _ => {}
         }
@@ -294,6 +297,12 @@ impl Capture {
         if self.is_awaiting(update.action) && !self.is_unconfirmed(RequestKind::Update(update.action)) {
             self.stage = CaptureStage::Open;
         }
+    }
+
+    /// Whether the update is the last one that was requested, and its effect is not reported yet.
+    fn is_last_request(&self, update: &UpdatePayment) -> bool {
+        let attempts = self.attempts.get(&update.action).copied().unwrap_or_default();
+        self.is_awaiting(update.action) && update.idempotency_key == self.id.update_key(update.action, attempts)
     }
 
     /// Whether it is unknown if Twilio carried out the last request, and that was of this kind.

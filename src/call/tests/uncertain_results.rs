@@ -72,6 +72,21 @@ fn only_a_request_without_a_response_is_repeated_with_the_same_key() {
 }
 
 #[test]
+fn a_field_whose_entry_was_reported_gets_a_new_key_though_the_response_is_lost() {
+    let mut call = TestCall::start();
+    call.caller_says("I want to pay");
+    call.model_replies("Sure.", &["start-capture"]);
+    call.twilio_answers(TwilioResponse::Created(payment_sid("PK1")));
+    call.model_replies("", &["capture-card"]);
+    let first = call.only_update("capture-card").unwrap().idempotency_key.clone();
+    let wrong = [("Capture", "payment-card-number"), ("PartialResult", "false"), ("ErrorType", "input-timeout")];
+    call.twilio_reports("PK1", &wrong);
+    call.twilio_answers(TwilioResponse::Unknown);
+    call.model_replies("", &["capture-card"]);
+    assert_ne!(call.only_update("capture-card").unwrap().idempotency_key, first);
+}
+
+#[test]
 fn complete_without_a_response_is_repeated_with_the_same_key() {
     let mut call = TestCall::start();
     call.reach_finish("PK1");

@@ -214,10 +214,12 @@ fn callback_event(status: &PaymentCallback, outcome: Option<PaymentOutcome>) -> 
     match &status.kind {
         CallbackKind::EntryInProgress { .. } | CallbackKind::SessionExists => None,
         CallbackKind::EntryEnded { field, has_value: present } => {
-            let last4 = status.last4;
-            status.is_field_captured(*field, *present).then_some(LedgerEvent::FieldEntered { field: *field, last4 })
+            let entered = LedgerEvent::FieldEntered { field: *field, last4: status.last4, callback: status };
+            status.is_field_captured(*field, *present).then_some(entered)
         }
-        CallbackKind::WrongEntry { field, error } => Some(LedgerEvent::EntryRejected { field: *field, error }),
+        CallbackKind::WrongEntry { field, error } => {
+            Some(LedgerEvent::EntryRejected { field: *field, error, callback: status })
+        }
         CallbackKind::Ended(ending) => Some(LedgerEvent::SessionEnded { ending, outcome: outcome? }),
     }
 }

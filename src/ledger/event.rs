@@ -11,7 +11,7 @@ use crate::config::OperatorName;
 use crate::ids::PaymentSid;
 use crate::payment::{
     Amount, CallerAttestation, CardTestingPattern, ConsentAnswer, ConsentRecord, EntryError, Field, IdempotencyKey,
-    Last4, PaymentOutcome, PaymentSessionResult, TwilioResponse, UpdateAction,
+    Last4, PaymentCallback, PaymentOutcome, PaymentSessionResult, TwilioResponse, UpdateAction,
 };
 use crate::server_id::ServerId;
 
@@ -30,11 +30,11 @@ pub(super) enum LedgerEvent<'a> {
     /// A request to update the session is about to be sent.
     UpdateRequested { change: UpdateAction, key: &'a IdempotencyKey },
     /// Twilio's response to `create` or to an update.
-    ResponseReceived { to: &'static str, answer: &'a TwilioResponse },
+    ResponseReceived { to: &'static str, key: &'a IdempotencyKey, answer: &'a TwilioResponse },
     /// A field was entered. Twilio reports the last digits of the card number.
-    FieldEntered { field: Field, last4: Option<Last4> },
+    FieldEntered { field: Field, last4: Option<Last4>, callback: &'a PaymentCallback },
     /// Twilio rejected an entry.
-    EntryRejected { field: Option<Field>, error: &'a EntryError },
+    EntryRejected { field: Option<Field>, error: &'a EntryError, callback: &'a PaymentCallback },
     /// The caller agreed to this statement.
     StatementAgreed { agreed: &'a ConsentRecord },
     /// Twilio's result, and the outcome that it implies.
@@ -107,7 +107,7 @@ impl LedgerEvent<'_> {
             Self::SessionCreated { sid } => json!({"paymentSid": sid.as_str()}),
             Self::SessionFound { sid, charge } => json!({"paymentSid": sid.as_str(), "chargeAmount": charge}),
             Self::UpdateRequested { change, key } => json!({"change": change.as_str(), "key": key.as_str()}),
-            Self::ResponseReceived { to, answer } => {
+            Self::ResponseReceived { to, key, answer } => {
                 let (answer, code) = match answer {
                     TwilioResponse::Created(_) => ("created", None),
                     TwilioResponse::Accepted => ("accepted", None),
@@ -115,12 +115,17 @@ impl LedgerEvent<'_> {
                     TwilioResponse::Gone => ("gone", None),
                     TwilioResponse::Unknown => ("none", None),
                 };
-                json!({"to": to, "answer": answer, "code": code})
+                json!({"to": to, "key": key.as_str(), "answer": answer, "code": code})
             }
-            Self::FieldEntered { field, last4: None } => json!({"field": field.wire_name()}),
-            Self::FieldEntered { field, last4 } => json!({"field": field.wire_name(), "last4": last4_text(*last4)}),
-            Self::EntryRejected { field, error } => {
-                json!({"field": field.map(Field::wire_name), "error": error.to_string()})
+            Self::FieldEntered { field, last4, callback } => {
+                let mut data = json!({"field": field.wire_name()});
+                if last4.is_some() {
+                    data["last4"] = json!(last4_text(*last4));
+                }
+                with_report(data, callback)
+            }
+            Self::EntryRejected { field, error, callback } => {
+                with_report(json!({"field": field.map(Field::wire_name), "error": error.to_string()}), callback)
             }
             Self::StatementAgreed { agreed } => statement_data(agreed),
             Self::SessionEnded { ending, outcome } => json!({
@@ -159,6 +164,17 @@ impl LedgerEvent<'_> {
             Self::TokenErased { undelivered: true } => json!({"undelivered": true}),
         }
     }
+}
+
+/// Adds what a server that takes up the session has to know of a callback about an entry.
+fn with_report(mut data: Value, callback: &PaymentCallback) -> Value {
+    if let Some(required) = callback.required {
+        data["required"] = required.iter().map(Field::wire_name).collect();
+    }
+    if let Some(updated) = callback.date_updated {
+        data["dateUpdated"] = json!(updated);
+    }
+    data
 }
 
 /// Adds the name of the operator to the data of an event.

@@ -241,7 +241,8 @@ pub(super) async fn write_create_response(
     answer: &TwilioResponse,
 ) -> Result<(), LedgerError> {
     let Some(mut payment) = writing.find_payment(PaymentKey::Id(create.id)).await? else { return Ok(()) };
-    writing.append_event(&payment, &LedgerEvent::ResponseReceived { to: "create", answer }, None).await?;
+    let received = LedgerEvent::ResponseReceived { to: "create", key: &create.idempotency_key, answer };
+    writing.append_event(&payment, &received, None).await?;
     let sent_before = writing.count_requests(&payment, &create.idempotency_key).await? > 1;
     match answer.clone().resolve(sent_before) {
         TwilioResponse::Created(sid) => drop(writing.set_payment_sid(&mut payment, &sid).await?),
@@ -328,7 +329,8 @@ pub(super) async fn write_update_response(
     answer: &TwilioResponse,
 ) -> Result<(), LedgerError> {
     let Some(mut payment) = writing.find_updated_payment(update).await? else { return Ok(()) };
-    writing.append_event(&payment, &LedgerEvent::ResponseReceived { to: update.action.as_str(), answer }, None).await?;
+    let (to, key) = (update.action.as_str(), &update.idempotency_key);
+    writing.append_event(&payment, &LedgerEvent::ResponseReceived { to, key, answer }, None).await?;
     // An accepted request is not a result: that arrives in a callback.
     if update.action != UpdateAction::Complete || payment.state != PaymentState::Submitted {
         return Ok(());

@@ -22,6 +22,7 @@ mod outcome;
 mod parameter_names;
 mod prior_payments;
 mod record;
+mod recorded_step;
 mod response;
 mod settings;
 mod state;
@@ -33,10 +34,15 @@ pub use amount_cap::{AmountCap, AmountCaps, ParseAmountCapError};
 pub use amount_due::{AmountDue, AmountDueError, ChargeLimits, ChargeLimitsError, MaxDue, ParseMaxDueError};
 pub use business_due::{BusinessDue, ParseBusinessDueError};
 pub use callback::{
-    CallbackKind, EntryError, Last4, ParseCallbackError, PaymentCallback, PaymentSessionResult, ResultKind,
+    CallbackKind, EntryError, Last4, ParseCallbackError, ParseEntryError, PaymentCallback, PaymentSessionResult,
+    ResultKind,
 };
 pub use callback_digest::{CallbackDigest, CallbackDigester};
 pub use caller_attestation::{CallerAttestation, ParseCallerAttestationError};
+#[cfg_attr(not(test), expect(unused_imports, reason = "no server takes up a session yet"))]
+pub(crate) use capture::RestoreCaptureError;
+#[cfg(test)]
+pub(crate) use capture::lives;
 pub use capture::{CallbackEffect, Capture, CaptureStage, InvalidTransition};
 pub use consent::{ConsentAnswer, ConsentPurpose, ConsentRecord, text_version};
 pub use field::{Field, Fields};
@@ -53,6 +59,7 @@ pub use parameter_names::{
 };
 pub use prior_payments::{OrderRules, PriorPayment, PriorPayments, PriorSession};
 pub(crate) use record::PaymentRecord;
+pub(crate) use recorded_step::{EntryReport, RecordedStep};
 pub(crate) use response::SubmissionRefusal;
 pub use response::TwilioResponse;
 pub use settings::{
@@ -132,6 +139,15 @@ impl UpdateAction {
             Self::Capture(field) => field.wire_name(),
             Self::Complete => "complete",
             Self::Cancel => "cancel",
+        }
+    }
+
+    /// Parses what [`as_str`](Self::as_str) returns.
+    pub(crate) fn from_wire(text: &str) -> Option<Self> {
+        match text {
+            "complete" => Some(Self::Complete),
+            "cancel" => Some(Self::Cancel),
+            field => Field::from_wire(field).map(Self::Capture),
         }
     }
 }

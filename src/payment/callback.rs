@@ -6,6 +6,7 @@
 //! dropped here without being read.
 
 use std::fmt;
+use std::str::FromStr;
 
 use jiff::Timestamp;
 use secrecy::SecretString;
@@ -101,7 +102,28 @@ pub enum EntryError {
     Other(String),
 }
 
+/// The text is not that of an [`EntryError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the text of an error of an entry")]
+pub struct ParseEntryError;
+
 impl EntryError {
+    /// All but [`Other`](Self::Other).
+    const NAMED: [Self; 12] = [
+        Self::Timeout,
+        Self::CardNumber,
+        Self::CardType,
+        Self::Date,
+        Self::SecurityCode,
+        Self::PostalCode,
+        Self::RoutingNumber,
+        Self::AccountNumber,
+        Self::AccountType,
+        Self::Mismatch,
+        Self::Sequence,
+        Self::SessionInProgress,
+    ];
+
     fn from_wire(word: &str) -> Self {
         match word {
             "input-timeout" | "timeout" => Self::Timeout,
@@ -137,8 +159,25 @@ impl fmt::Display for EntryError {
             Self::Mismatch => f.write_str("the two entries are not the same"),
             Self::Sequence => f.write_str("the card number has to come before the security code"),
             Self::SessionInProgress => f.write_str("another payment session is running on this call"),
-            Self::Other(word) => write!(f, "the entry was not accepted; Twilio's word for the error is \"{word}\""),
+            Self::Other(word) => write!(f, "{OTHER_ERROR}\"{word}\""),
         }
+    }
+}
+
+/// What precedes Twilio's word for an error that is not known.
+const OTHER_ERROR: &str = "the entry was not accepted; Twilio's word for the error is ";
+
+/// Parses the text of an error, which the ledger records.
+impl FromStr for EntryError {
+    type Err = ParseEntryError;
+
+    fn from_str(text: &str) -> Result<Self, ParseEntryError> {
+        if let Some(named) = Self::NAMED.into_iter().find(|error| error.to_string() == text) {
+            return Ok(named);
+        }
+        let quoted = text.strip_prefix(OTHER_ERROR).ok_or(ParseEntryError)?;
+        let word = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).ok_or(ParseEntryError)?;
+        Ok(Self::Other(word.to_owned()))
     }
 }
 
@@ -648,7 +687,36 @@ mod tests {
         assert_eq!(PaymentCallback::from_form(&form("CallSid"), &digester()).unwrap_err(), ParseCallbackError::Sid);
     }
 
+    #[test]
+    fn every_error_of_an_entry_that_has_a_name_is_listed() {
+        let words = [
+            "input-timeout",
+            "invalid-card-number",
+            "invalid-card-type",
+            "invalid-date",
+            "invalid-security-code",
+            "invalid-postal-code",
+            "invalid-bank-routing-number",
+            "invalid-bank-account-number",
+            "invalid-bank-account-type",
+            "input-matching-failed",
+            "invalid-card-number-security-code-capture-sequence",
+            "session-in-progress",
+        ];
+        assert_eq!(words.map(EntryError::from_wire), EntryError::NAMED);
+        for error in EntryError::NAMED {
+            assert_eq!(error.to_string().parse(), Ok(error));
+        }
+        assert_eq!("the entry was lost".parse::<EntryError>(), Err(ParseEntryError));
+    }
+
     proptest! {
+        #[test]
+        fn an_error_of_an_entry_is_parsed_from_its_text(word in "\\PC{0,80}|[a-z-]{0,40}") {
+            let error = EntryError::from_wire(&word);
+            prop_assert_eq!(error.to_string().parse(), Ok(error));
+        }
+
         #[test]
         fn no_form_panics_and_debug_prints_no_card_data(
             names in prop::collection::vec(

@@ -28,6 +28,12 @@ impl PaymentId {
     pub fn update_key(self, action: UpdateAction, n: u32) -> IdempotencyKey {
         IdempotencyKey(format!("{self}-{action}-{n}"))
     }
+
+    /// The number of the request for this action that has this key. `None` if it is a key of something else.
+    pub(super) fn attempt_of_key(self, action: UpdateAction, key: &str) -> Option<u32> {
+        let n = key.strip_prefix(&format!("{self}-{action}-"))?.parse().ok()?;
+        (self.update_key(action, n).as_str() == key).then_some(n)
+    }
 }
 
 impl FromStr for PaymentId {
@@ -109,5 +115,18 @@ mod tests {
             format!("{id}-payment-card-number-2")
         );
         assert_eq!(id.update_key(UpdateAction::Complete, 1).as_str(), format!("{id}-complete-1"));
+    }
+
+    #[test]
+    fn the_attempt_of_a_key_is_known_for_its_own_payment_and_action_only() {
+        let mut ids = PaymentIdGenerator::new(Uuid::nil());
+        let (id, other) = (ids.generate(), ids.generate());
+        let [card, again] = [Field::CardNumber, Field::CardNumberMatcher].map(UpdateAction::Capture);
+        for (key, attempt) in
+            [(id.update_key(card, 12), Some(12)), (id.update_key(again, 1), None), (other.update_key(card, 1), None)]
+        {
+            assert_eq!(id.attempt_of_key(card, key.as_str()), attempt);
+        }
+        assert_eq!(id.attempt_of_key(card, &format!("{id}-{card}-+1")), None);
     }
 }

@@ -40,6 +40,7 @@ on_both_engines!(
     orders,
     outbox,
     personal_data,
+    recorded_steps,
     refunds,
     requests,
     same_state,

@@ -1,7 +1,7 @@
 //! Tests of how SQLite looks things up, since the ledger of a busy year has millions of events.
 
 use super::TestLedger;
-use crate::ledger::{activity, callbacks, recovery, requests, settlement, velocity};
+use crate::ledger::{activity, callbacks, recorded_steps, recovery, requests, settlement, velocity};
 
 #[tokio::test]
 async fn what_is_asked_of_one_payment_reads_the_events_of_no_other() {
@@ -13,6 +13,8 @@ async fn what_is_asked_of_one_payment_reads_the_events_of_no_other() {
         requests::COUNT_REQUESTS,
         callbacks::COUNT_ENTRIES,
         recovery::COUNT_CANCELS,
+        recorded_steps::FIND_STEPS,
+        recorded_steps::FIND_CONSENT,
         velocity::FIND_ATTESTATION,
         velocity::COUNT_FAILED,
         velocity::FIND_ENTERED_LAST4,

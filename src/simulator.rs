@@ -27,6 +27,7 @@ mod replay;
 mod runner;
 mod scenario;
 mod scenario_ledger;
+mod server_process;
 mod server_under_test;
 mod sync_edits;
 pub(crate) mod tls_server;
@@ -34,6 +35,7 @@ pub(crate) mod transcript;
 mod twilio;
 mod view;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -76,6 +78,17 @@ pub struct SimulationOptions {
     pub database: Option<PostgresUrl>,
     /// Whether two servers share each ledger: one gets the sockets, and the other one all other requests.
     pub two_servers: bool,
+}
+
+/// What a scenario runs on. By default it is one server in this process, with its ledger in a file.
+#[derive(Debug, Clone, Default)]
+pub struct ScenarioServers {
+    /// The server of PostgreSQL with the ledger, in a database of its own.
+    pub database: Option<PostgresUrl>,
+    /// Whether two servers share the ledger: one gets the sockets, and the other one all other requests.
+    pub two_servers: bool,
+    /// The program of this package, where this process runs another one. Some scenarios run it as servers of their own.
+    pub program: Option<PathBuf>,
 }
 
 /// The scenarios to run.
@@ -161,19 +174,9 @@ pub fn list_scenarios_of_several_servers() -> Vec<&'static str> {
 }
 
 /// Runs one scenario at full speed without output.
-pub async fn run_scenario(name: &str) -> anyhow::Result<ScenarioResult> {
-    Box::pin(ScenarioRunner::fast().run(&find_scenario(name)?)).await
-}
-
-/// The same with two servers on one ledger in PostgreSQL: one gets the sockets, and the other one all other requests.
-pub async fn run_scenario_on_two_servers(name: &str, database: &PostgresUrl) -> anyhow::Result<ScenarioResult> {
-    let runner = ScenarioRunner::fast().with_database(Some(database.clone())).with_peer(true);
-    Box::pin(runner.run(&find_scenario(name)?)).await
-}
-
-/// The same with the ledger on this server of PostgreSQL, in a database of its own.
-pub async fn run_scenario_in(name: &str, database: &PostgresUrl) -> anyhow::Result<ScenarioResult> {
-    let runner = ScenarioRunner::fast().with_database(Some(database.clone()));
+pub async fn run_scenario(name: &str, servers: &ScenarioServers) -> anyhow::Result<ScenarioResult> {
+    let ScenarioServers { database, two_servers, program } = servers.clone();
+    let runner = ScenarioRunner::fast().with_database(database).with_peer(two_servers).with_program(program);
     Box::pin(runner.run(&find_scenario(name)?)).await
 }
 

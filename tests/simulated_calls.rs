@@ -2,7 +2,7 @@
 
 #![cfg(feature = "simulator")]
 
-use crelay_payments::simulator::{self, LocalPostgres, ScenarioResult};
+use crelay_payments::simulator::{self, LocalPostgres, ScenarioResult, ScenarioServers};
 use futures_util::{Stream, StreamExt, stream};
 
 /// The number of concurrent calls. A call mostly waits for timers.
@@ -20,6 +20,18 @@ const WITH_POSTGRESQL: [&str; 8] = [
     "unknown-outcome",
 ];
 
+/// What calls are played on: the binary of this package, where they need it.
+fn servers() -> ScenarioServers {
+    ScenarioServers { program: Some(env!("CARGO_BIN_EXE_crelay-payments").into()), ..ScenarioServers::default() }
+}
+
+/// The same with the ledgers on this server of PostgreSQL.
+async fn servers_on(server: &LocalPostgres) -> ScenarioServers {
+    let url = server.create_database().await.expect("a database is created");
+    let url = url.parse().expect("its URL is valid");
+    ScenarioServers { database: Some(url), ..servers() }
+}
+
 async fn assert_all_hold(results: impl Stream<Item = anyhow::Result<ScenarioResult>>) {
     let broken: Vec<String> = results
         .map(|call| call.expect("the simulator works"))
@@ -34,7 +46,8 @@ async fn every_simulated_call_holds() {
     let left_out =
         if LocalPostgres::get().is_some() { Vec::new() } else { simulator::list_scenarios_of_several_servers() };
     let names = simulator::list_scenarios().into_iter().map(|(name, _)| name).filter(|name| !left_out.contains(name));
-    let calls = names.map(simulator::run_scenario);
+    let servers = servers();
+    let calls = names.map(|name| simulator::run_scenario(name, &servers));
     assert_all_hold(stream::iter(calls).buffer_unordered(AT_ONCE)).await;
 }
 
@@ -43,10 +56,10 @@ async fn every_simulated_call_holds() {
 #[expect(clippy::disallowed_methods, reason = "a switch of the tests, not of the server")]
 async fn calls_hold_with_the_ledger_in_postgresql() {
     let Some(server) = LocalPostgres::get() else { return };
-    let url = server.create_database().await.unwrap().parse().unwrap();
+    let servers = servers_on(server).await;
     let all: Vec<&str> = simulator::list_scenarios().into_iter().map(|(name, _)| name).collect();
     let names = if std::env::var_os("CRELAY_LONG").is_some() { &all[..] } else { &WITH_POSTGRESQL };
-    let calls = names.iter().map(|name| simulator::run_scenario_in(name, &url));
+    let calls = names.iter().map(|name| simulator::run_scenario(name, &servers));
     assert_all_hold(stream::iter(calls).buffer_unordered(AT_ONCE)).await;
 }
 
@@ -69,10 +82,10 @@ const ON_ONE_SERVER: [(&str, &str); 8] = [
 #[expect(clippy::disallowed_methods, reason = "a switch of the tests, not of the server")]
 async fn calls_hold_though_every_request_lands_on_another_server() {
     let Some(server) = LocalPostgres::get() else { return };
-    let url = server.create_database().await.unwrap().parse().unwrap();
+    let servers = ScenarioServers { two_servers: true, ..servers_on(server).await };
     let all = simulator::list_scenarios().into_iter().map(|(name, _)| name);
     let all: Vec<&str> = all.filter(|name| ON_ONE_SERVER.iter().all(|(left_out, _)| left_out != name)).collect();
     let names = if std::env::var_os("CRELAY_LONG").is_some() { &all[..] } else { &WITH_POSTGRESQL };
-    let calls = names.iter().map(|name| simulator::run_scenario_on_two_servers(name, &url));
+    let calls = names.iter().map(|name| simulator::run_scenario(name, &servers));
     assert_all_hold(stream::iter(calls).buffer_unordered(AT_ONCE)).await;
 }

@@ -10,7 +10,7 @@ use super::operator;
 use super::pace::Pace;
 use super::relay::{PhoneCommand, PhoneLine, SECOND_CALLER_NUMBER, ScriptedRelay};
 use super::scenario_ledger::LedgerFault;
-use super::transcript::{Transcript, TranscriptEntry, TranscriptEvent};
+use super::transcript::{ServerSignal, Transcript, TranscriptEntry, TranscriptEvent};
 use super::twilio::{CaptureField, PaymentsRequest, ScriptedTwilio};
 
 /// A step of a script.
@@ -68,6 +68,10 @@ pub(super) enum CallerStep {
     ServerStops,
     /// Outside the call: the server is killed, and another one starts on its ledger.
     ServerDies,
+    /// Outside the call: the process of the server that has the call gets a signal.
+    SignalsServer(ServerSignal),
+    /// Waits until ConversationRelay is connected anew.
+    IsConnectedAgain,
     /// Outside the call: writes to the ledger fail from now on.
     LedgerFails(LedgerFault),
     /// Outside the call: writes to the ledger succeed again.
@@ -250,6 +254,15 @@ impl<'a> ScriptedCaller<'a> {
                     .crash_and_restart(&self.transcript)
                     .await
                     .map_err(|error| format!("for another server: {error:#}"))
+            }
+            CallerStep::SignalsServer(signal) => {
+                self.next_entry = self.transcript.len();
+                let signalled = self.deployment.signal_server(signal, &self.transcript).await;
+                signalled.map_err(|error| format!("for a signal to the server: {error:#}"))
+            }
+            CallerStep::IsConnectedAgain => {
+                let connected = |event: &TranscriptEvent| matches!(event, TranscriptEvent::RelayConnected);
+                self.wait_for_event(connected, "for ConversationRelay to be connected again").await
             }
             CallerStep::Speaks(language) => {
                 let _ = self.phone.commands.send(PhoneCommand::Speak(language)).await;

@@ -15,7 +15,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 
-use super::transcript::{Transcript, lock};
+use super::transcript::{ServerSignal, Transcript, TranscriptEvent, lock};
 
 /// The collector. Clones share what it has received.
 #[derive(Clone)]
@@ -62,9 +62,14 @@ impl ScriptedCollector {
             }
         }
         self.transcript.record_evidence("the traces", text);
-        for fault in find_faults(&spans) {
+        for fault in find_faults(&spans, self.is_server_killed()) {
             self.transcript.record_violation(format!("the traces have {fault}"));
         }
+    }
+
+    fn is_server_killed(&self) -> bool {
+        let kills = |event: &TranscriptEvent| matches!(event, TranscriptEvent::ServerSignalled(ServerSignal::Kill));
+        self.transcript.entries().iter().any(|entry| kills(&entry.event))
     }
 }
 
@@ -97,8 +102,9 @@ fn attributes_text(attributes: &[KeyValue]) -> String {
     })
 }
 
-/// Finds what no trace may have. A kind of operation has the attributes that the conventions require of it.
-fn find_faults(spans: &[Span]) -> BTreeSet<String> {
+/// Finds what no trace may have. A kind of operation has the attributes that the conventions require of it. Spans that a
+/// killed server had not sent yet are lost, and may be the parents of others.
+fn find_faults(spans: &[Span], is_server_killed: bool) -> BTreeSet<String> {
     let mut faults = BTreeSet::new();
     let by_id: BTreeMap<_, _> = spans.iter().map(|span| ((&span.trace_id, &span.span_id), span)).collect();
     if by_id.len() < spans.len() {
@@ -115,7 +121,7 @@ fn find_faults(spans: &[Span]) -> BTreeSet<String> {
         let (is_root, has_parent) = (["call", "conversation"].contains(&&*span.name), !span.parent_span_id.is_empty());
         // A request to place a call comes before the root of its trace.
         require(has_parent != is_root || span.name.starts_with("POST"), "that is or is not the root");
-        require(!has_parent || parent.is_some(), "without its parent");
+        require(!has_parent || parent.is_some() || is_server_killed, "without its parent");
         require(span.start_time_unix_nano <= span.end_time_unix_nano, "that ends before it begins");
         require(
             parent.is_none_or(|parent| parent.start_time_unix_nano <= span.start_time_unix_nano),

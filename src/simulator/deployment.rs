@@ -1,7 +1,11 @@
-//! The server instances behind the proxy. A scenario can roll out or kill an instance, and another one
-//! takes over.
+//! The server instances behind the proxy. A scenario can roll out, kill or freeze an instance, and another one takes over.
 
+use std::path::Path;
+
+use anyhow::Context as _;
+use rustix::process::Signal;
 use serde_json::json;
+use tokio::net::TcpListener;
 use tokio::sync::RwLock;
 use url::Url;
 
@@ -10,14 +14,14 @@ use super::proxy::Proxy;
 use super::runner::ACCOUNT_SID;
 use super::scenario_ledger::{LedgerFault, ScenarioLedger};
 use super::server_under_test::{self, Beside, CallTokens, ServerOverrides, ServerUnderTest};
-use super::transcript::{LedgerRow, Transcript, TranscriptEntry, TranscriptEvent};
+use super::transcript::{LedgerRow, ServerSignal, Transcript, TranscriptEntry, TranscriptEvent};
 use super::twilio::WebhookSender;
 use crate::config::PostgresUrl;
 
 /// The running instances.
 #[derive(Debug)]
 pub(super) struct Deployment {
-    /// Points to the first instance, and after that was stopped or killed, to the next.
+    /// Points to the first instance, and after that was stopped or killed, to the next. Balances two processes.
     pub proxy: Proxy,
     /// The environment variables of every instance.
     vars: Vec<(String, String)>,
@@ -35,55 +39,79 @@ struct ServerInstances {
     first: ServerUnderTest,
     /// The instance that takes over in a roll-out.
     next: Option<ServerUnderTest>,
-    /// The instance that shares the ledger, and gets the requests.
+    /// The instance that shares the ledger.
     peer: Option<ServerUnderTest>,
 }
 
 impl Deployment {
-    /// Starts the first instance, and a standby if the scenario has one.
+    /// Starts the first instance, and the one beside it if the scenario has one. `program` is what runs as a process.
     pub(super) async fn start(
         proxy: Proxy,
-        listener: tokio::net::TcpListener,
+        listener: TcpListener,
         vars: Vec<(String, String)>,
         tuning: ServerOverrides,
         tokens: CallTokens,
         database: Option<&PostgresUrl>,
+        program: &Path,
     ) -> anyhow::Result<Self> {
-        let next = if tuning.beside == Beside::Standby {
-            Some(
-                ServerUnderTest::start(
-                    server_under_test::bind_listener().await?.0,
-                    vars.clone(),
-                    &tuning,
-                    ScenarioLedger::new(database, false).await?,
-                    CallTokens::default(),
-                )
-                .await?,
-            )
-        } else {
-            None
-        };
         let ledger = ScenarioLedger::new(database, tuning.small_disk).await?;
-        let first = ServerUnderTest::start(listener, vars.clone(), &tuning, ledger.clone(), tokens.clone()).await?;
-        let peer = if tuning.beside == Beside::Peer {
-            // A server looks for others when it starts.
-            first.wait_until_ready().await?;
-            let (listener, address) = server_under_test::bind_listener().await?;
-            let own = CallTokens::default();
-            let peer = ServerUnderTest::start(listener, vars.clone(), &tuning, ledger.clone(), own).await?;
-            proxy.set_request_target(address);
-            Some(peer)
-        } else {
-            None
+        let start = async |listener: TcpListener, ledger: ScenarioLedger, tokens: CallTokens| {
+            ServerUnderTest::start(listener, vars.clone(), &tuning, ledger, tokens).await
         };
-        let instances = RwLock::new(ServerInstances { first, next, peer });
-        Ok(Self { proxy, vars, overrides: tuning, ledger, tokens, instances })
+        let instances = if tuning.beside == Beside::Process {
+            start_processes(program, &vars, &tuning, &ledger, &proxy).await?
+        } else {
+            let first = start(listener, ledger.clone(), tokens.clone()).await?;
+            let (mut next, mut peer) = (None, None);
+            if tuning.beside == Beside::Standby {
+                let (listener, _) = server_under_test::bind_listener().await?;
+                let ledger = ScenarioLedger::new(database, false).await?;
+                next = Some(start(listener, ledger, CallTokens::default()).await?);
+            }
+            if tuning.beside == Beside::Peer {
+                // A server looks for others when it starts.
+                first.wait_until_ready().await?;
+                let (listener, address) = server_under_test::bind_listener().await?;
+                peer = Some(start(listener, ledger.clone(), CallTokens::default()).await?);
+                proxy.set_request_target(address);
+            }
+            ServerInstances { first, next, peer }
+        };
+        Ok(Self { proxy, vars, overrides: tuning, ledger, tokens, instances: RwLock::new(instances) })
+    }
+
+    /// Wakes every process that a script has left frozen.
+    pub(super) async fn wake_all(&self) -> anyhow::Result<()> {
+        let ServerInstances { first, peer, .. } = &mut *self.instances.write().await;
+        if self.overrides.beside != Beside::Process {
+            return Ok(());
+        }
+        // It changes nothing for a process that runs or has ended.
+        std::iter::once(first).chain(peer).try_for_each(|server| server.signal(Signal::CONT))
+    }
+
+    /// Sends a signal to the process that has the newest socket, or wakes the one that is frozen.
+    pub(super) async fn signal_server(&self, signal: ServerSignal, transcript: &Transcript) -> anyhow::Result<()> {
+        transcript.record(TranscriptEvent::ServerSignalled(signal));
+        if signal == ServerSignal::Wake {
+            return self.wake_all().await;
+        }
+        let mut instances = self.instances.write().await;
+        let ServerInstances { first, peer, .. } = &mut *instances;
+        let owner = self.proxy.newest_socket_target();
+        let mut servers = std::iter::once(first).chain(peer);
+        let server = servers.find(|server| server.address() == owner).context("no server has the call")?;
+        match signal {
+            ServerSignal::Kill => server.kill().await,
+            ServerSignal::Freeze => server.signal(Signal::STOP),
+            _ => server.signal(Signal::TERM),
+        }
     }
 
     /// Tells the first instance to stop, and checks that it rejects new calls. Then points the proxy to the next
     /// instance, if there is one.
     pub(super) async fn roll_out(&self, webhooks: &WebhookSender, transcript: &Transcript) {
-        let instances = self.instances.read().await;
+        let mut instances = self.instances.write().await;
         instances.first.drain();
         let ready = instances.first.get_status("/ready").await;
         let voice = match webhooks.public_url().join("/connectConversationRelay") {
@@ -127,7 +155,7 @@ impl Deployment {
     /// of calls.
     pub(super) async fn record_ledger(&self, transcript: &Transcript) {
         let instances = self.instances.read().await;
-        let mut payments = instances.first.payments(transcript).await;
+        let mut payments = instances.lister().await.payments(transcript).await;
         if let Some(next) = &instances.next {
             payments.extend(next.payments(transcript).await);
         }
@@ -144,7 +172,7 @@ impl Deployment {
     pub(super) async fn shut_down(self, transcript: &Transcript) -> Result<(), String> {
         let ServerInstances { first, next, peer } = self.instances.into_inner();
         let peer = match peer {
-            Some(peer) => peer.shut_down_beside(transcript).await,
+            Some(mut peer) => peer.shut_down_beside(transcript).await,
             None => Ok(()),
         };
         let first = first.shut_down(transcript).await;
@@ -154,6 +182,35 @@ impl Deployment {
         };
         peer.and(first).and(next)
     }
+}
+
+impl ServerInstances {
+    /// The instance that lists the payments: the first one, unless another one shares its ledger and the first is gone.
+    async fn lister(&self) -> &ServerUnderTest {
+        match &self.peer {
+            Some(peer) if self.first.get_status("/ready").await == 0 => peer,
+            _ => &self.first,
+        }
+    }
+}
+
+/// Starts two processes on one ledger, and balances them.
+async fn start_processes(
+    program: &Path,
+    vars: &[(String, String)],
+    tuning: &ServerOverrides,
+    ledger: &ScenarioLedger,
+    proxy: &Proxy,
+) -> anyhow::Result<ServerInstances> {
+    let start = async || {
+        let server = ServerUnderTest::start_process(program, vars.to_vec(), tuning, ledger.clone()).await?;
+        server.wait_until_ready().await?;
+        anyhow::Ok(server)
+    };
+    // A server looks for others when it starts.
+    let (first, peer) = (start().await?, start().await?);
+    proxy.balance(vec![first.address(), peer.address()]);
+    Ok(ServerInstances { first, next: None, peer: Some(peer) })
 }
 
 /// Whether the business was notified of the current state of a payment.

@@ -13,7 +13,7 @@ pub(super) const OPERATOR_TOKEN: &str = "simulated-operator-token";
 pub(super) async fn post_order(server: &Proxy, path: &str, body: &Value) -> Result<(u16, Value), String> {
     let asked = async {
         let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).no_proxy().build()?;
-        let url = format!("http://{}{path}", server.request_target());
+        let url = format!("http://{}{path}", server.request_target().await);
         let answer = client.post(url).bearer_auth(OPERATOR_TOKEN).json(body).send().await?;
         Ok((answer.status().as_u16(), answer.json().await?))
     };

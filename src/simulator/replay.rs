@@ -168,7 +168,7 @@ impl Replayer {
         let connect = self.connect.as_ref().context("the server did not answer a call with <Connect>")?;
         let signature = self.set.relay.signer.sign(&connect.url, &[]);
         let client =
-            RelayClient::open(self.set.webhooks.proxy().socket_target(), &connect.url, Some(&signature)).await?;
+            RelayClient::open(self.set.webhooks.proxy().socket_target().await, &connect.url, Some(&signature)).await?;
         self.sockets.insert(socket, client);
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Runs a scenario: starts the stand-ins, the server and the callers, and checks the transcript.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ pub(super) struct ScenarioRunner {
     database: Option<PostgresUrl>,
     /// Whether another server shares the ledger of each scenario.
     has_peer: bool,
+    /// The program that is run as a server of its own. `None`: this one.
+    program: Option<PathBuf>,
     observer: Arc<dyn Fn(&TranscriptEntry) + Send + Sync>,
 }
 
@@ -79,7 +82,7 @@ impl ScenarioRunner {
     /// Runs as fast as the model allows, without output.
     pub(super) fn with_model(model: ModelSource) -> Self {
         let pace = if matches!(model, ModelSource::Scripted) { Pace::FAST } else { Pace::LIVE };
-        Self { pace, model, database: None, has_peer: false, observer: Arc::new(|_| {}) }
+        Self::with_observer(pace, model, |_| {})
     }
 
     /// Runs at this pace and passes each entry to `watcher`.
@@ -88,7 +91,7 @@ impl ScenarioRunner {
         model: ModelSource,
         watcher: impl Fn(&TranscriptEntry) + Send + Sync + 'static,
     ) -> Self {
-        Self { pace, model, database: None, has_peer: false, observer: Arc::new(watcher) }
+        Self { pace, model, database: None, has_peer: false, program: None, observer: Arc::new(watcher) }
     }
 
     /// Keeps the ledgers on this server of PostgreSQL, each in a database of its own.
@@ -99,6 +102,11 @@ impl ScenarioRunner {
     /// Whether another server shares the ledger of each scenario, and gets every request but the sockets.
     pub(super) fn with_peer(self, has_peer: bool) -> Self {
         Self { has_peer, ..self }
+    }
+
+    /// Runs this program as a server of its own, where a scenario needs one. Without it, this process runs itself.
+    pub(super) fn with_program(self, program: Option<PathBuf>) -> Self {
+        Self { program, ..self }
     }
 
     /// Runs a scenario to its end.
@@ -184,11 +192,13 @@ impl ScenarioRunner {
             ));
         }
         let mut overrides = scenario.server_overrides.clone();
-        if self.has_peer {
+        if self.has_peer && !overrides.beside.shares_ledger() {
             overrides.beside = Beside::Peer;
         }
         let database = self.database_of(&overrides).await?;
-        let deployment = Deployment::start(proxy, listener, vars, overrides, tokens, database.as_ref()).await?;
+        let program = self.program.clone().map_or_else(std::env::current_exe, Ok)?;
+        let deployment =
+            Deployment::start(proxy, listener, vars, overrides, tokens, database.as_ref(), &program).await?;
         probe_unsigned_requests(&webhooks, &transcript).await;
         let relay = ScriptedRelay {
             twilio: twilio.clone(),
@@ -205,7 +215,7 @@ impl ScenarioRunner {
 
     /// The server of PostgreSQL with the ledger of a scenario, if it is not in a file. Several servers need one.
     async fn database_of(&self, overrides: &ServerOverrides) -> anyhow::Result<Option<PostgresUrl>> {
-        if self.database.is_some() || overrides.beside != Beside::Peer {
+        if self.database.is_some() || !overrides.beside.shares_ledger() {
             return Ok(self.database.clone());
         }
         let server = LocalPostgres::get().context(
@@ -265,7 +275,8 @@ impl ScenarioRunner {
         began: Instant,
     ) -> anyhow::Result<ScenarioResult> {
         let RunningScenario { transcript, twilio, webhooks, collector, deployment, sync_edits, stand_ins, .. } = set;
-        if let Err(error) = deployment.set_ledger_fault(None, &transcript).await {
+        let healed = deployment.wake_all().await.and(deployment.set_ledger_fault(None, &transcript).await);
+        if let Err(error) = healed {
             transcript.record_violation(format!("{error:#}"));
         }
         if twilio.has_late_results() {

@@ -7,7 +7,7 @@ use super::caller::CallerStep;
 use super::flowise::FlowiseBehaviour;
 use super::openai::ModelBehaviour;
 use super::relay::CallDirection;
-use super::server_under_test::{Beside, ServerOverrides};
+use super::server_under_test::ServerOverrides;
 use super::twilio::{PaymentsRequest, Quirks};
 
 pub use checks::ScenarioCheck;
@@ -42,7 +42,7 @@ pub(super) struct Scenario {
 impl Scenario {
     /// Whether several servers share the ledger, which needs PostgreSQL.
     pub(super) fn has_peer(&self) -> bool {
-        self.server_overrides.beside == Beside::Peer
+        self.server_overrides.beside.shares_ledger()
     }
 
     /// Whether Flowise answers in place of OpenAI.
@@ -113,6 +113,8 @@ pub(super) enum Expectation {
     CallerQueued(&'static str),
     /// In listen mode the model produced text and called this tool, and the caller heard nothing.
     ListensOnly(&'static str),
+    /// The server sent `end` with the reason code `moved` once, and the action connected the call anew.
+    Moved,
     /// The action got hand-off data.
     HandOff,
     /// The action got no hand-off data.

@@ -3,9 +3,11 @@
 //! The only file of the simulator that uses the server's modules; everything else talks HTTP and WebSocket to it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use rustix::process::Signal;
 use secrecy::SecretString;
 use serde::Deserialize;
 use tokio::net::TcpListener;
@@ -24,6 +26,7 @@ use crate::session::CallRegistry;
 use crate::simulator::business::OwnTool;
 use crate::simulator::operator::OPERATOR_TOKEN;
 use crate::simulator::scenario_ledger::ScenarioLedger;
+use crate::simulator::server_process::ServerProcess;
 use crate::simulator::transcript::{LedgerRow, Transcript};
 use crate::telemetry::find_foreign_sample;
 
@@ -66,6 +69,15 @@ pub(super) enum Beside {
     Standby,
     /// One that shares the ledger, which has to be in PostgreSQL, and gets every request but the sockets.
     Peer,
+    /// One that shares the ledger, in PostgreSQL, behind a balancer. Both are processes of their own, which can be killed.
+    Process,
+}
+
+impl Beside {
+    /// Whether several servers share the ledger, which needs PostgreSQL.
+    pub(super) fn shares_ledger(self) -> bool {
+        matches!(self, Self::Peer | Self::Process)
+    }
 }
 
 /// The server configuration of a scenario.
@@ -99,6 +111,15 @@ pub(super) struct ServerOverrides {
     pub beside: Beside,
 }
 
+impl ServerOverrides {
+    /// Whether a server in another process can have this configuration.
+    fn has_only_vars(&self) -> bool {
+        let has_durations = [self.silence, self.stall, self.first_token, self.call_length].iter().any(Option::is_some);
+        let has_assets = !self.config.is_empty() || self.own_tool.is_some() || self.payments.is_some();
+        !(has_durations || has_assets || self.uses_sync || self.small_disk || self.recorder.is_some())
+    }
+}
+
 /// The interval at which assets in Sync are polled, on the real clock.
 const SYNC_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -106,18 +127,30 @@ const SYNC_POLL_INTERVAL: Duration = Duration::from_millis(50);
 const READY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The timeout of an immediate stop.
-const HARD_STOP_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const HARD_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The timeout of a graceful stop after the last call. The server keeps answering Twilio's last requests.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A running server.
 #[derive(Debug)]
 pub(super) struct ServerUnderTest {
     address: SocketAddr,
-    shutdown: Shutdown,
-    task: JoinHandle<Result<(), ServeError>>,
+    host: ServerHost,
     ledger: ScenarioLedger,
+}
+
+/// Where a server runs.
+#[derive(Debug)]
+enum ServerHost {
+    /// In a task of this process.
+    Task {
+        /// Stops it.
+        shutdown: Shutdown,
+        task: JoinHandle<Result<(), ServeError>>,
+    },
+    /// In a process of its own.
+    Process(ServerProcess),
 }
 
 /// The fields of `GET /payments` that the checks use.
@@ -208,7 +241,21 @@ impl ServerUnderTest {
         server.model.first_token = tuning.first_token.unwrap_or(server.model.first_token);
         let (address, shutdown) = (listener.local_addr()?, Shutdown::default());
         let running = tokio::spawn(tokens.serve(config, assets, listener, shutdown.clone()));
-        Ok(Self { address, shutdown, task: running, ledger })
+        Ok(Self { address, host: ServerHost::Task { shutdown, task: running }, ledger })
+    }
+
+    /// Starts the server as a process of its own. It can have no other configuration than variables.
+    pub(super) async fn start_process(
+        program: &Path,
+        vars: Vec<(String, String)>,
+        tuning: &ServerOverrides,
+        ledger: ScenarioLedger,
+    ) -> anyhow::Result<Self> {
+        anyhow::ensure!(tuning.has_only_vars(), "a server in another process is configured by variables alone");
+        let tuned = tuning.vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let vars = tuned.chain(vars).chain(ledger.vars()?).collect();
+        let (process, address) = ServerProcess::start(program, vars).await?;
+        Ok(Self { address, host: ServerHost::Process(process), ledger })
     }
 
     /// The address it listens on.
@@ -217,14 +264,34 @@ impl ServerUnderTest {
     }
 
     /// Tells the server to take no new calls, and to stop once its live calls have ended.
-    pub(super) fn drain(&self) {
-        self.shutdown.soft.cancel();
+    pub(super) fn drain(&mut self) {
+        match &mut self.host {
+            ServerHost::Task { shutdown, .. } => shutdown.soft.cancel(),
+            // One that cannot be signalled has ended, and drains nothing.
+            ServerHost::Process(process) => drop(process.signal(Signal::TERM)),
+        }
+    }
+
+    /// Sends a signal to the process of the server.
+    pub(super) fn signal(&mut self, signal: Signal) -> anyhow::Result<()> {
+        match &mut self.host {
+            ServerHost::Task { .. } => anyhow::bail!("the server is not a process of its own"),
+            ServerHost::Process(process) => process.signal(signal),
+        }
     }
 
     /// Stops the server immediately. Afterwards the ledger's file is not in use.
     pub(super) async fn kill(&mut self) -> anyhow::Result<()> {
-        self.shutdown.hard.cancel();
-        tokio::time::timeout(HARD_STOP_TIMEOUT, &mut self.task).await.context("the server did not end")???;
+        match &mut self.host {
+            ServerHost::Task { shutdown, task } => {
+                shutdown.hard.cancel();
+                tokio::time::timeout(HARD_STOP_TIMEOUT, task).await.context("the server did not end")???;
+            }
+            ServerHost::Process(process) => {
+                process.signal(Signal::KILL)?;
+                process.wait_for_exit(HARD_STOP_TIMEOUT).await.context("the server did not end")?;
+            }
+        }
         Ok(())
     }
 
@@ -238,10 +305,10 @@ impl ServerUnderTest {
         tokio::time::timeout(READY_TIMEOUT, ready).await.context("the server does not start")
     }
 
-    /// Returns the status of a GET request; 0 without a response.
+    /// Returns the status of a GET request; 0 without a response in [`WRITE_TIMEOUT`].
     pub(super) async fn get_status(&self, path: &str) -> u16 {
-        let answer = reqwest::get(format!("http://{}{path}", self.address)).await;
-        answer.map_or(0, |answer| answer.status().as_u16())
+        let asked = tokio::time::timeout(WRITE_TIMEOUT, reqwest::get(format!("http://{}{path}", self.address)));
+        asked.await.ok().and_then(Result::ok).map_or(0, |answer| answer.status().as_u16())
     }
 
     /// Returns the payments of the ledger, once they are settled or after [`WRITE_TIMEOUT`].
@@ -288,8 +355,7 @@ impl ServerUnderTest {
     /// Stops the server once it has no calls. An error says that it did not stop correctly. A server that is draining
     /// must stop without a further signal. Its ledger is kept as evidence.
     pub(super) async fn shut_down(mut self, transcript: &Transcript) -> Result<(), String> {
-        self.check_metrics(transcript).await;
-        let stopped = self.wait_until_stopped().await;
+        let stopped = self.shut_down_beside(transcript).await;
         let read = self.ledger.record_evidence(transcript).await;
         stopped?;
         read.map_err(|error| format!("its ledger cannot be read: {error:#}"))
@@ -310,38 +376,50 @@ impl ServerUnderTest {
         }
     }
 
-    /// Stops the server once it has no calls. Another one shares its ledger.
-    pub(super) async fn shut_down_beside(mut self, transcript: &Transcript) -> Result<(), String> {
+    /// Stops the server once it has no calls, and keeps its log as evidence if it has one of its own. Another server may
+    /// share its ledger.
+    pub(super) async fn shut_down_beside(&mut self, transcript: &Transcript) -> Result<(), String> {
         self.check_metrics(transcript).await;
-        self.wait_until_stopped().await
+        let stopped = self.wait_until_stopped().await;
+        if let ServerHost::Process(process) = &self.host {
+            transcript.record_evidence("the log of a server", process.log());
+        }
+        stopped
     }
 
     async fn wait_until_stopped(&mut self) -> Result<(), String> {
-        if self.shutdown.soft.is_cancelled() {
-            return match tokio::time::timeout(DRAIN_TIMEOUT, &mut self.task).await {
-                Ok(left) => exit_result(left),
-                Err(_) => {
-                    Err(format!("the server was asked to stop and still runs {} s later", DRAIN_TIMEOUT.as_secs()))
-                }
-            };
-        }
-        let forgotten = tokio::time::timeout(Duration::from_secs(5), self.wait_for_no_calls()).await;
-        self.shutdown.hard.cancel();
-        match tokio::time::timeout(Duration::from_secs(5), &mut self.task).await {
-            Ok(Ok(Ok(()))) if forgotten.is_err() => {
-                Err("the server still had a call 5 s after it had ended".to_owned())
+        let address = self.address;
+        match &mut self.host {
+            ServerHost::Task { shutdown, task } if shutdown.soft.is_cancelled() => {
+                let left = tokio::time::timeout(DRAIN_TIMEOUT, task).await;
+                let still_runs =
+                    || format!("the server was asked to stop and still runs {} s later", DRAIN_TIMEOUT.as_secs());
+                left.map_or_else(|_| Err(still_runs()), exit_result)
             }
-            Ok(left) => exit_result(left),
-            Err(_) => Err("the server did not stop within 5 s".to_owned()),
+            ServerHost::Task { shutdown, task } => {
+                let forgotten = wait_for_no_calls(address).await;
+                shutdown.hard.cancel();
+                match tokio::time::timeout(HARD_STOP_TIMEOUT, task).await {
+                    Ok(Ok(Ok(()))) => forgotten,
+                    Ok(left) => exit_result(left),
+                    Err(_) => Err("the server did not stop within 5 s".to_owned()),
+                }
+            }
+            ServerHost::Process(process) => process.stop(address).await,
         }
     }
+}
 
-    async fn wait_for_no_calls(&self) {
-        let calls = async || reqwest::get(format!("http://{}/health", self.address)).await?.text().await;
+/// Waits until a server has no calls. An error says that it still has one.
+pub(super) async fn wait_for_no_calls(address: SocketAddr) -> Result<(), String> {
+    let calls = async || reqwest::get(format!("http://{address}/health")).await?.text().await;
+    let forgotten = async {
         while !calls().await.is_ok_and(|health| health.contains(r#""calls":0"#)) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-    }
+    };
+    let forgotten = tokio::time::timeout(HARD_STOP_TIMEOUT, forgotten).await;
+    forgotten.map_err(|_| "the server still had a call 5 s after it had ended".to_owned())
 }
 
 fn exit_result(left: Result<Result<(), ServeError>, JoinError>) -> Result<(), String> {

@@ -36,6 +36,19 @@ pub(crate) struct LedgerRow {
     pub amount: Option<String>,
 }
 
+/// What is done to the process of the server that has the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ServerSignal {
+    /// SIGKILL: it is gone with all its sockets.
+    Kill,
+    /// SIGSTOP: it answers nothing, and its sockets stay open.
+    Freeze,
+    /// SIGCONT, to the one that was frozen.
+    Wake,
+    /// SIGTERM: it drains.
+    Terminate,
+}
+
 /// An event of a call, seen from outside the server.
 #[derive(Debug, Clone)]
 pub(crate) enum TranscriptEvent {
@@ -98,14 +111,16 @@ pub(crate) enum TranscriptEvent {
     LedgerRead { payments: Vec<LedgerRow> },
     /// The server was killed, and another one starts on its ledger.
     ServerDied,
+    /// The process of a server got a signal.
+    ServerSignalled(ServerSignal),
     /// A fault of the ledger's file began or ended.
     LedgerFaultChanged { what: &'static str },
     /// The bank charged or stored a card in this session.
     BankBooked { sid: String, charge: Option<String> },
     /// A tool's output came with the next request to the model.
     ToolReturned { name: String, output: String },
-    /// Twilio answered a request to the Payments API.
-    PaymentsRequested { request: PaymentsRequest, status: u16, note: String },
+    /// Twilio answered a request to the Payments API. `server` is the one that its `StatusCallback` names, if it does.
+    PaymentsRequested { request: PaymentsRequest, status: u16, note: String, server: Option<String> },
     /// A payment session was created.
     PaymentCreated { charge: Option<String>, how: String },
     /// The entry of a field is complete.

@@ -184,6 +184,34 @@ impl ScriptedTwilio {
         self.shared.quirks.hand_off_unanswered
     }
 
+    /// How often ConversationRelay pings the server, if it does.
+    pub(super) fn ping_interval(&self) -> Option<Duration> {
+        self.shared.quirks.ping_interval
+    }
+
+    /// Whether a broken socket is opened again in the same session.
+    pub(super) fn reopens_socket(&self) -> bool {
+        self.shared.quirks.reopens_socket
+    }
+
+    /// Ends the payment session of the call, if it does not outlive the broken socket.
+    pub(super) fn lose_socket(&self) {
+        let Some(result) = self.shared.quirks.broken_socket_result else { return };
+        let call = self.call_sid();
+        let open: Vec<String> = {
+            let state = lock(&self.shared.state);
+            state
+                .sessions
+                .iter()
+                .filter(|session| session.call_sid() == call)
+                .map(|session| session.sid.clone())
+                .collect()
+        };
+        for sid in &open {
+            self.end_session(sid, PaymentResult::Other(result));
+        }
+    }
+
     /// Takes the one call that was placed. `None` unless there is exactly one.
     pub(super) fn take_placed_call(&self) -> Option<PlacedCall> {
         let mut placed = std::mem::take(&mut lock(&self.shared.state).placed_calls);

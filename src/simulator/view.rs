@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::ScenarioResult;
 use super::pace::Pace;
 use super::scenario::{Scenario, ScenarioCheck};
-use super::transcript::{TranscriptEntry, TranscriptEvent};
+use super::transcript::{ServerSignal, TranscriptEntry, TranscriptEvent};
 
 // `anstream` removes the styles when the output is no terminal, or `NO_COLOR` is set.
 const PLAIN: Style = Style::new();
@@ -104,7 +104,7 @@ fn describe_event(event: &TranscriptEvent) -> Option<(&'static str, Style, Strin
         TranscriptEvent::ToolReturned { name, output } => {
             ("server", DIM, truncate(&format!("{name}: {}", output_message(output))))
         }
-        TranscriptEvent::PaymentsRequested { request, status, note } => {
+        TranscriptEvent::PaymentsRequested { request, status, note, .. } => {
             let note = if note.is_empty() { String::new() } else { format!("  ({note})") };
             let status = if *status == 0 { "no answer".to_owned() } else { status.to_string() };
             ("Twilio", PLAIN, format!("{request} → {status}{note}"))
@@ -116,6 +116,7 @@ fn describe_event(event: &TranscriptEvent) -> Option<(&'static str, Style, Strin
             ("Twilio", PLAIN, format!("{}: {error}", field.label()))
         }
         TranscriptEvent::ServerDied => ("server", DIM, "dies, and another one starts on its ledger".to_owned()),
+        TranscriptEvent::ServerSignalled(signal) => ("server", DIM, describe_signal(*signal).to_owned()),
         TranscriptEvent::Violation(what) => ("✗", BAD, what.clone()),
         TranscriptEvent::BankBooked { .. }
         | TranscriptEvent::PaymentEnded { .. }
@@ -132,6 +133,16 @@ fn describe_event(event: &TranscriptEvent) -> Option<(&'static str, Style, Strin
         | TranscriptEvent::ModelSaid { .. }
         | TranscriptEvent::CallbackDelivered { .. } => return None,
     })
+}
+
+/// Describes a signal to the process of a server.
+fn describe_signal(signal: ServerSignal) -> &'static str {
+    match signal {
+        ServerSignal::Kill => "the one that has the call is killed (SIGKILL)",
+        ServerSignal::Freeze => "the one that has the call freezes (SIGSTOP)",
+        ServerSignal::Wake => "the one that was frozen wakes (SIGCONT)",
+        ServerSignal::Terminate => "the one that has the call is told to stop (SIGTERM)",
+    }
 }
 
 /// Returns the actor, the style and the text of an event about money.

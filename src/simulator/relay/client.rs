@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use axum::body::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -23,6 +24,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub struct RelayClient {
     socket: WebSocketStream<TcpStream>,
     observer: Box<dyn Fn(&str) + Send + Sync>,
+    /// Whether the newest ping has no answer yet.
+    is_ping_unanswered: bool,
 }
 
 /// What the application sends.
@@ -70,7 +73,7 @@ impl RelayClient {
         if response.headers().contains_key("sec-websocket-protocol") {
             return Err(failed(&"the server chose a subprotocol that was not offered"));
         }
-        Ok(Self { socket, observer: Box::new(|_| {}) })
+        Ok(Self { socket, observer: Box::new(|_| {}), is_ping_unanswered: false })
     }
 
     /// Passes each text frame to `observer`.
@@ -107,13 +110,25 @@ impl RelayClient {
         Ok(self.socket.close(Some(CloseFrame { code: code.into(), reason: reason.into() })).await?)
     }
 
+    /// Sends a ping. False if the last one has had no answer, as far as messages were received.
+    pub(super) async fn ping(&mut self) -> bool {
+        let is_answered = !std::mem::replace(&mut self.is_ping_unanswered, true);
+        // A closed socket is detected on the next read.
+        let _ = self.socket.send(Message::Ping(Bytes::new())).await;
+        is_answered
+    }
+
     /// Receives the next message.
     pub async fn receive(&mut self) -> RelayMessage {
         loop {
             let text = match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => text.as_str().to_owned(),
                 Some(Ok(Message::Binary(_))) => String::new(),
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
+                Some(Ok(Message::Pong(_))) => {
+                    self.is_ping_unanswered = false;
+                    continue;
+                }
+                Some(Ok(Message::Ping(_) | Message::Frame(_))) => continue,
                 Some(Ok(Message::Close(Some(close)))) => {
                     return RelayMessage::Closed(close.code.into(), close.reason.as_str().to_owned());
                 }

@@ -12,7 +12,7 @@ use super::frames::ApplicationFrame;
 use super::speaker::{Speaker, SpeechEvent};
 use super::twiml::ConnectVerb;
 use super::{AgentVoice, PhoneCommand, ScriptedRelay};
-use crate::simulator::transcript::TranscriptEvent;
+use crate::simulator::transcript::{ServerSignal, TranscriptEvent};
 use crate::simulator::twilio::KeyRouting;
 
 /// How a session ended.
@@ -51,6 +51,8 @@ pub(super) struct ScriptedRelaySession<'a> {
     bad_frame_count: usize,
     /// Set after `end`. Queued speech is still played.
     ending: Option<RelaySessionEnd>,
+    /// When the server is pinged next, if it is.
+    next_ping: Option<Instant>,
 }
 
 const MAX_BAD_FRAMES: usize = 10;
@@ -85,6 +87,7 @@ impl<'a> ScriptedRelaySession<'a> {
             token_count: 0,
             bad_frame_count: 0,
             ending: None,
+            next_ping: relay.twilio.ping_interval().map(|interval| Instant::now() + interval),
         };
         session.send(session.setup(again)).await;
         relay.twilio.start_call();
@@ -96,9 +99,17 @@ impl<'a> ScriptedRelaySession<'a> {
         Ok(session)
     }
 
-    /// Loses the socket, opens another one in the same session, and sends on it what was buffered.
-    async fn reconnect_and_replay(&mut self, frames: Vec<Value>) -> Result<(), String> {
+    /// Loses the socket. Returns the end of the session, unless another socket can be opened in it.
+    async fn lose_socket(&mut self) -> Option<RelaySessionEnd> {
+        self.record_cut_speech();
         self.relay.transcript.record(TranscriptEvent::SocketDropped);
+        self.relay.twilio.lose_socket();
+        let is_reopened = self.relay.twilio.reopens_socket() && self.reopen_and_replay(Vec::new()).await.is_ok();
+        (!is_reopened).then_some(RelaySessionEnd::Failed)
+    }
+
+    /// Opens another socket in the same session, and sends on it what was buffered.
+    async fn reopen_and_replay(&mut self, frames: Vec<Value>) -> Result<(), String> {
         self.client = open_client(self.relay, self.connect).await?;
         self.speaker = Speaker::new(self.relay.pace);
         self.token_count = 0;
@@ -150,6 +161,12 @@ impl<'a> ScriptedRelaySession<'a> {
                 self.close(NORMAL_CLOSURE, CLOSE_REASON).await;
                 return ended;
             }
+            if self.is_silent(now).await {
+                if let Some(over) = self.lose_socket().await {
+                    return over;
+                }
+                continue;
+            }
             let wakes_at = self.next_wake_up(now);
             let over = tokio::select! {
                 message = self.client.receive() => self.handle_message(message).await,
@@ -171,7 +188,16 @@ impl<'a> ScriptedRelaySession<'a> {
             Duration::from_secs(3600)
         };
         let due = self.scheduled_frames.front().map(|(at, _)| *at);
-        [self.speaker.next_event_at(), due].into_iter().flatten().fold(now + idle, Instant::min)
+        [self.speaker.next_event_at(), due, self.next_ping].into_iter().flatten().fold(now + idle, Instant::min)
+    }
+
+    /// Pings the server if that is due. Whether the last ping has had no answer.
+    async fn is_silent(&mut self, now: Instant) -> bool {
+        if self.next_ping.is_none_or(|at| at > now) {
+            return false;
+        }
+        self.next_ping = self.relay.twilio.ping_interval().map(|interval| now + interval);
+        !self.client.ping().await
     }
 
     /// Plays the speech that is due, clause by clause, so that a planned interruption happens at its place even if this
@@ -248,16 +274,13 @@ impl<'a> ScriptedRelaySession<'a> {
             }
             PhoneCommand::Speak(language) => self.language = language,
             PhoneCommand::ReconnectAndReplay(frames) => {
-                if let Err(what) = self.reconnect_and_replay(frames).await {
+                self.relay.transcript.record(TranscriptEvent::SocketDropped);
+                if let Err(what) = self.reopen_and_replay(frames).await {
                     self.relay.transcript.record_violation(what);
                     return Some(RelaySessionEnd::Failed);
                 }
             }
-            PhoneCommand::DropSocket => {
-                self.record_cut_speech();
-                self.relay.transcript.record(TranscriptEvent::SocketDropped);
-                return Some(RelaySessionEnd::Failed);
-            }
+            PhoneCommand::DropSocket => return self.lose_socket().await,
         }
         None
     }
@@ -334,11 +357,8 @@ impl<'a> ScriptedRelaySession<'a> {
     async fn handle_message(&mut self, message: RelayMessage) -> Option<RelaySessionEnd> {
         let text = match message {
             RelayMessage::Text(text) => text,
-            RelayMessage::Closed(SERVICE_RESTART, _) if self.is_server_stopped() => {
-                self.record_cut_speech();
-                self.relay.transcript.record(TranscriptEvent::SocketDropped);
-                return Some(RelaySessionEnd::Failed);
-            }
+            RelayMessage::Closed(SERVICE_RESTART, _) if self.has_happened(is_stop) => return self.lose_socket().await,
+            RelayMessage::Lost if self.has_happened(is_kill) => return self.lose_socket().await,
             RelayMessage::Closed(..) | RelayMessage::Lost => {
                 self.relay.transcript.record_violation("the server closed the socket without `end`");
                 return Some(RelaySessionEnd::Failed);
@@ -365,12 +385,8 @@ impl<'a> ScriptedRelaySession<'a> {
         }
     }
 
-    /// Whether the server was asked to stop or was killed. Only then may it close the socket during a call.
-    fn is_server_stopped(&self) -> bool {
-        let stops = |event: &TranscriptEvent| {
-            matches!(event, TranscriptEvent::DrainStarted { .. } | TranscriptEvent::ServerDied)
-        };
-        self.relay.transcript.entries().iter().any(|entry| stops(&entry.event))
+    fn has_happened(&self, is: fn(&TranscriptEvent) -> bool) -> bool {
+        self.relay.transcript.entries().iter().any(|entry| is(&entry.event))
     }
 
     fn handle_frame(&mut self, frame: ApplicationFrame) {
@@ -423,9 +439,24 @@ impl<'a> ScriptedRelaySession<'a> {
     }
 }
 
+/// Whether the server was asked to stop or was ended. Only then may it close the socket during a call.
+fn is_stop(event: &TranscriptEvent) -> bool {
+    matches!(
+        event,
+        TranscriptEvent::DrainStarted { .. }
+            | TranscriptEvent::ServerDied
+            | TranscriptEvent::ServerSignalled(ServerSignal::Terminate)
+    )
+}
+
+/// Whether the process of the server was killed. Only then may the socket end without a close frame.
+fn is_kill(event: &TranscriptEvent) -> bool {
+    matches!(event, TranscriptEvent::ServerSignalled(ServerSignal::Kill))
+}
+
 /// Opens the socket of the TwiML as Twilio does.
 async fn open_client(relay: &ScriptedRelay, connect: &ConnectVerb) -> Result<RelayClient, String> {
     let signature = relay.signer.sign(&connect.url, &[]);
-    let client = RelayClient::open(relay.webhooks.proxy().socket_target(), &connect.url, Some(&signature)).await;
+    let client = RelayClient::open(relay.webhooks.proxy().socket_target().await, &connect.url, Some(&signature)).await;
     client.map_err(|error| format!("the socket {} cannot be opened (64102): {error}", connect.url))
 }

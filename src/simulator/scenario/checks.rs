@@ -1,6 +1,7 @@
 //! Checks the transcript after the calls.
 
 mod ledger;
+mod servers;
 
 use std::collections::HashSet;
 
@@ -46,6 +47,9 @@ pub(crate) fn check_scenario(
         checks.push(transcript.check_ledger_matches_bank(scenario));
         checks.push(transcript.check_no_double_charge(scenario));
         checks.push(transcript.check_business_notified());
+        if scenario.has_peer() {
+            checks.push(transcript.check_lost_calls_left_alone());
+        }
     }
     let tells = |expect: &&Expectation| {
         !own_words || !matches!(expect, Expectation::Says(_) | Expectation::NeverSays(_) | Expectation::ToolCalled(..))
@@ -197,6 +201,7 @@ impl TranscriptChecks<'_> {
             Expectation::NewCallsRejected => self.check_new_calls_rejected(),
             Expectation::CallerQueued(words) => self.check_caller_queued(words),
             Expectation::ListensOnly(tool) => self.check_listens_only(tool),
+            Expectation::Moved => self.check_moved(),
             Expectation::HandOff => ScenarioCheck::ensure("the call is handed off", self.has_hand_off(), || {
                 "no hand-off data came".to_owned()
             }),
@@ -266,7 +271,7 @@ impl TranscriptChecks<'_> {
     /// The number of requests that Twilio processed, not counting repetitions.
     fn done_count(&self, request: PaymentsRequest) -> usize {
         self.count(|event| match event {
-            TranscriptEvent::PaymentsRequested { request: it, status, note } => {
+            TranscriptEvent::PaymentsRequested { request: it, status, note, .. } => {
                 *it == request
                     && (note.starts_with("done") || (matches!(status, 201 | 202) && !note.starts_with("again")))
             }

@@ -38,6 +38,14 @@ pub(crate) struct Quirks {
     pub hand_off_unanswered: bool,
     /// `AnsweredBy` of an outbound call.
     pub answered_by: &'static str,
+    /// How often ConversationRelay pings the server, on the real clock. A socket whose last ping has no answer by then is
+    /// broken. `None`: it sends no pings.
+    pub ping_interval: Option<Duration>,
+    /// A broken socket is opened again at the same URL and in the same session, before the action is requested:
+    /// `applicationReconnect`.
+    pub reopens_socket: bool,
+    /// A payment session ends with the broken socket of its call, with this value of `Result`. `None`: it outlives it.
+    pub broken_socket_result: Option<&'static str>,
 }
 
 impl Default for Quirks {
@@ -58,6 +66,9 @@ impl Default for Quirks {
             http_fault: None,
             hand_off_unanswered: false,
             answered_by: "human",
+            ping_interval: None,
+            reopens_socket: false,
+            broken_socket_result: None,
         }
     }
 }

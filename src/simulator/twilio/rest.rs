@@ -105,14 +105,15 @@ impl ScriptedTwilio {
                 return error_response(400, code);
             }
         };
+        let server = named_server(&common.status_callback);
         let mishap = self.next_http_fault(request);
         if let Some(how @ (HttpFaultKind::ServerError | HttpFaultKind::TooManyRequests)) = mishap {
             let status = if how == HttpFaultKind::ServerError { 500 } else { 429 };
-            self.record_request(request, status, "nothing was done");
+            self.record_request(request, status, "nothing was done", server);
             return error_response(status, if how == HttpFaultKind::ServerError { 20500 } else { 20429 });
         }
         if let Some(done) = self.find_replay(&common.idempotency_key, uri, &body) {
-            self.record_request(done.request, done.reply.status, "again, with the same key: done once");
+            self.record_request(done.request, done.reply.status, "again, with the same key: done once", server);
             return reply_response(self, call, &done.reply);
         }
         let (reply, telling) = match (create, payment) {
@@ -122,7 +123,7 @@ impl ScriptedTwilio {
         let done = CompletedRequest { path: uri.path().to_owned(), body, request, reply: reply.clone() };
         lock(&self.shared.state).replies_by_key.insert(common.idempotency_key, done);
         self.deliver_pending_callback(telling).await;
-        self.send_reply(request, call, &reply, mishap).await
+        self.send_reply(request, server, call, &reply, mishap).await
     }
 
     /// Delivers the callback of a request, before the response or 60 ms of simulated time later.
@@ -145,29 +146,30 @@ impl ScriptedTwilio {
     async fn send_reply(
         &self,
         request: PaymentsRequest,
+        server: Option<String>,
         call: &str,
         reply: &RestReply,
         mishap: Option<HttpFaultKind>,
     ) -> Response {
         match mishap {
             Some(HttpFaultKind::ResponseLost) => {
-                self.record_request(request, 504, "done, but the answer was lost");
+                self.record_request(request, 504, "done, but the answer was lost", server);
                 return error_response(504, 20504);
             }
             Some(HttpFaultKind::NoResponse) => {
-                self.record_request(request, 0, "done, but never answered");
-                std::future::pending::<()>().await;
+                self.record_request(request, 0, "done, but never answered", server);
+                return std::future::pending().await;
             }
             Some(HttpFaultKind::Slow(seconds)) => self.shared.pace.sleep(Duration::from_secs(seconds)).await,
             _ => self.shared.pace.sleep(Duration::from_millis(120)).await,
         }
         let note = reply.code.map(|code| format!("error {code}")).unwrap_or_default();
-        self.record_request(request, reply.status, &note);
+        self.record_request(request, reply.status, &note, server);
         reply_response(self, call, reply)
     }
 
-    fn record_request(&self, request: PaymentsRequest, status: u16, note: &str) {
-        self.transcript.record(TranscriptEvent::PaymentsRequested { request, status, note: note.to_owned() });
+    fn record_request(&self, request: PaymentsRequest, status: u16, note: &str, server: Option<String>) {
+        self.transcript.record(TranscriptEvent::PaymentsRequested { request, status, note: note.to_owned(), server });
     }
 
     pub(super) fn check_request(&self, account: &str, call: &str, headers: &HeaderMap) -> Option<Response> {
@@ -319,6 +321,12 @@ impl ScriptedTwilio {
             }
         }
     }
+}
+
+/// The name of the server in a URL with `/at/NAME/…`.
+fn named_server(url: &url::Url) -> Option<String> {
+    let (name, _) = url.path().strip_prefix("/at/")?.split_once('/')?;
+    Some(name.to_owned())
 }
 
 impl RestReply {

@@ -1,4 +1,5 @@
-//! Delivers webhooks to the server: signs for the public URL, posts to the local address, times out after 5 s.
+//! Delivers webhooks to the server: signs for the public URL, posts to the local address, times out after 5 s, and tries
+//! once more if the connection fails.
 
 use std::time::Duration;
 
@@ -57,7 +58,8 @@ impl WebhookSender {
         self.post_signed(url, form, token, Some(&signature)).await
     }
 
-    /// Posts a form with the given signature, or without one.
+    /// Posts a form with the given signature, or without one. If the connection fails it is posted once more with the same
+    /// token, as Twilio does by default, and a balancer may choose another server.
     pub(crate) async fn post_signed(
         &self,
         url: &Url,
@@ -65,26 +67,43 @@ impl WebhookSender {
         token: &str,
         signature: Option<&str>,
     ) -> WebhookResponse {
+        let began = Instant::now();
+        let mut answer = self.try_post(url, form, token, signature).await;
+        if answer.as_ref().is_err_and(is_connection_failure) {
+            answer = self.try_post(url, form, token, signature).await;
+        }
+        let (status, content_type, body) = answer.unwrap_or_default();
+        WebhookResponse { status, content_type, body, elapsed: began.elapsed() }
+    }
+
+    /// Posts a form once. Returns the status, `Content-Type` and the body of the response.
+    async fn try_post(
+        &self,
+        url: &Url,
+        form: &[(String, String)],
+        token: &str,
+        signature: Option<&str>,
+    ) -> reqwest::Result<(u16, String, String)> {
         let path = &url[url::Position::BeforePath..url::Position::AfterQuery];
         let mut request = self
             .client
-            .post(format!("http://{}{path}", self.proxy.request_target()))
+            .post(format!("http://{}{path}", self.proxy.request_target().await))
             .header("User-Agent", "TwilioProxy/1.1")
             .header("I-Twilio-Idempotency-Token", token)
             .form(form);
         if let Some(signature) = signature {
             request = request.header("X-Twilio-Signature", signature);
         }
-        let began = Instant::now();
-        let answer = async {
-            let answer = request.send().await?;
-            let content_type = answer.headers().get("content-type").and_then(|it| it.to_str().ok()).unwrap_or_default();
-            let (status, content_type) = (answer.status().as_u16(), content_type.to_owned());
-            anyhow::Ok((status, content_type, answer.text().await?))
-        };
-        let (status, content_type, body) = answer.await.unwrap_or_default();
-        WebhookResponse { status, content_type, body, elapsed: began.elapsed() }
+        let answer = request.send().await?;
+        let content_type = answer.headers().get("content-type").and_then(|it| it.to_str().ok()).unwrap_or_default();
+        let (status, content_type) = (answer.status().as_u16(), content_type.to_owned());
+        Ok((status, content_type, answer.text().await?))
     }
+}
+
+/// Whether there was no response since the connection could not be made, or broke.
+fn is_connection_failure(error: &reqwest::Error) -> bool {
+    !error.is_timeout() && (error.is_connect() || error.is_request())
 }
 
 /// A status callback to deliver.

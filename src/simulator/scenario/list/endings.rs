@@ -2,11 +2,12 @@
 
 use super::{ASKS_TO_STORE, ENDS_CALL, ENTERS_CARD, NOTHING_PAID, scenario, stores_a_card};
 use crate::simulator::caller::CallerStep::{
-    HangsUp, Hears, LosesSocket, Presses, Says, SpeaksOver, Waits, WaitsForCallEnd,
+    self, HangsUp, Hears, LosesSocket, Presses, Says, SpeaksOver, Waits, WaitsForCallEnd,
 };
 use crate::simulator::openai::ModelBehaviour;
 use crate::simulator::scenario::{Expectation, Scenario};
 use crate::simulator::twilio::CaptureField::CardNumber;
+use crate::simulator::twilio::{PaymentsRequest, Quirks};
 
 /// The scenarios, in the order in which they are listed.
 pub(super) fn all() -> Vec<Scenario> {
@@ -50,6 +51,7 @@ pub(super) fn all() -> Vec<Scenario> {
         )
         .with_script(&[ASKS_TO_STORE, &[half_a_card, LosesSocket], ENTERS_CARD, ENDS_CALL])
         .with_expectations(&[Expectation::WrongEntries(1)]),
+        payment_ends_with_socket(half_a_card),
         scenario("socket-lost", "The socket breaks again and again: the payment is cancelled, the caller hears why.")
             .with_script(&[
                 ASKS_TO_STORE,
@@ -58,4 +60,20 @@ pub(super) fn all() -> Vec<Scenario> {
             .with_expectations(NOTHING_PAID)
             .with_expectations(&[Expectation::SessionEnds("failed"), Expectation::Action("Say")]),
     ]
+}
+
+fn payment_ends_with_socket(half_a_card: CallerStep) -> Scenario {
+    let about = "The socket breaks in the middle of the card number, and the payment session ends with it: the caller starts again.";
+    let starts_again = [Hears("Would you like to start again"), Says("Yes, please.")];
+    scenario("socket-drop-ends-payment", about)
+        .with_quirks(Quirks { broken_socket_result: Some("caller-hung-up"), ..Quirks::default() })
+        .with_script(&[ASKS_TO_STORE, &[half_a_card, LosesSocket], &starts_again, ENTERS_CARD, ENDS_CALL])
+        .with_expectations(&[
+            Expectation::PaymentsCreated(&[None, None]),
+            Expectation::Results(&["caller-hung-up", "success"]),
+            Expectation::LedgerStates(&[&["abandoned", "tokenized"]]),
+            Expectation::RequestDone(PaymentsRequest::Complete, 1),
+            Expectation::Says("your card is stored"),
+            Expectation::SessionEnds("ended"),
+        ])
 }

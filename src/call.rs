@@ -23,6 +23,7 @@ mod guided_flow;
 mod history;
 mod input_limit;
 mod input_refusal;
+mod journal;
 mod keypad;
 mod known_calls;
 mod localized_message;
@@ -32,6 +33,7 @@ mod payments;
 mod phase;
 mod progress;
 mod prompts;
+mod resume;
 mod settings;
 mod silence;
 mod speakable;
@@ -53,8 +55,10 @@ pub(crate) use event::{
 pub(crate) use guided_flow::{LocalizedTexts, PaymentTexts};
 pub(crate) use history::{AgentMessage, ConversationItem, MessagePhase, ToolCall};
 pub(crate) use input_refusal::InputRefusal;
+pub(crate) use journal::{CallState, ChangedItem, JournalCursor};
 pub(crate) use localized_message::LocalizedMessage;
 pub(crate) use progress::{CallProgress, LineStatus, PaymentProgress};
+pub(crate) use resume::ResumedCall;
 pub(crate) use settings::{CallEnvironment, CallMessages, CallSettings, KeypadSettings, SilenceSettings};
 #[cfg(any(fuzzing, test))]
 pub(crate) use speakable::make_speakable;
@@ -141,6 +145,27 @@ impl Call {
         nonce: Uuid,
         now: Instant,
     ) -> (Self, Vec<Action>) {
+        let mut call = Self::new(settings, setup, request, known, nonce, now);
+        match call.settings.welcome_greeting.clone().filter(|_| !setup.is_reconnect()) {
+            Some(greeting) => call.record_greeting(&greeting),
+            None if call.settings.has_telephone => call.turn.require_response(),
+            None => {}
+        }
+        call.hand_off_without_agent();
+        call.advance();
+        let actions = std::mem::take(&mut call.actions);
+        (call, actions)
+    }
+
+    /// A call of which nothing was said.
+    fn new(
+        settings: Arc<CallSettings>,
+        setup: &Setup,
+        request: Option<&str>,
+        known: &PriorPayments,
+        nonce: Uuid,
+        now: Instant,
+    ) -> Self {
         let parameters = merge_parameters(setup, request);
         let terms = settings.payment.parse_call_terms(&parameters).map(Arc::new);
         let details = prompts::call_details(setup, request, &terms, settings.confirm_due, known);
@@ -173,18 +198,14 @@ impl Call {
         call.history.push(ConversationItem::Developer(details));
         call.record_known_charges(known);
         call.payments.remember(&known.sessions);
-        match call.settings.welcome_greeting.clone().filter(|_| !setup.is_reconnect()) {
-            Some(greeting) => call.record_greeting(&greeting),
-            None if call.settings.has_telephone => call.turn.require_response(),
-            None => {}
+        call
+    }
+
+    /// Hands a call off that has no agent: only a person can serve the caller, other instructions or tools must not.
+    fn hand_off_without_agent(&mut self) {
+        if !self.settings.has_agent {
+            self.hand_off_for_good("agent-unavailable");
         }
-        if !call.settings.has_agent {
-            // Only a person can serve the caller: other instructions or tools must not.
-            call.hand_off_for_good("agent-unavailable");
-        }
-        call.advance();
-        let actions = std::mem::take(&mut call.actions);
-        (call, actions)
     }
 
     /// Records what was charged on this call before the server restarted. Payments in state `unknown` are not recorded
@@ -233,6 +254,17 @@ impl Call {
     /// Whether the call waits for an external event: no response, tool or question is pending.
     pub(crate) fn is_idle(&self) -> bool {
         !self.turn.is_busy() && !self.turn.is_response_owed() && !self.has_open_question()
+    }
+
+    /// Whether nobody says or does anything, and nothing is open, so that the call can go on elsewhere without anyone noticing.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let is_speaking = self.speech.quiet_from(self.now).is_some_and(|end| end > self.now);
+        self.phase.is_live()
+            && self.is_idle()
+            && !is_speaking
+            && !self.is_caller_speaking()
+            && !self.is_card_entry_possible()
+            && self.keypad_deadline().is_none()
     }
 
     /// What the agent does: whether it has anything left to say or do, and the caller has heard what it said. After the
@@ -426,7 +458,7 @@ impl Call {
 }
 
 /// Returns the parameters of a call. The operator's request overrides the custom parameters of the call.
-fn merge_parameters(setup: &Setup, request: Option<&str>) -> BTreeMap<String, String> {
+pub(crate) fn merge_parameters(setup: &Setup, request: Option<&str>) -> BTreeMap<String, String> {
     let request: HashMap<String, Box<RawValue>> =
         request.and_then(|request| serde_json::from_str(request).ok()).unwrap_or_default();
     // A JSON string gives its text; any other value gives its JSON text, so that numbers stay exact.

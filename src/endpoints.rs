@@ -257,6 +257,13 @@ impl App {
     }
 }
 
+impl App {
+    /// Whether new calls are refused: the server drains, and no other one takes them.
+    fn turns_calls_away(&self) -> bool {
+        self.draining.is_cancelled() && !self.session.has_successor()
+    }
+}
+
 impl VoiceWebhook {
     /// Builds the `<ConversationRelay>` noun for a new session of a call. Its own parameters override the configured
     /// ones.

@@ -9,7 +9,6 @@
 mod forward;
 mod peers;
 
-use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +19,6 @@ use url::Url;
 
 use crate::config::PublicUrl;
 use crate::http_client::HttpClients;
-use crate::ids::CallSid;
 use crate::ledger::{CallOwner, Ledger, LedgerError};
 use crate::server_id::ServerId;
 pub(crate) use forward::{FORWARDED, ForwardError, ForwardedRequest};
@@ -47,8 +45,6 @@ pub struct Fleet {
     clients: HttpClients,
     // A std mutex, since it is held only for a look-up and never across an await.
     peers: Mutex<Peers>,
-    /// The calls of other servers that this one puts away.
-    putting_away: Mutex<HashSet<CallSid>>,
     /// A place for each callback that is being left for another server.
     left_callbacks: Arc<Semaphore>,
 }
@@ -63,7 +59,6 @@ impl Fleet {
             address,
             clients: forward::clients()?,
             peers: Mutex::default(),
-            putting_away: Mutex::default(),
             left_callbacks: Arc::new(Semaphore::new(MAX_LEFT_CALLBACKS)),
         })
     }
@@ -126,9 +121,9 @@ impl Fleet {
         other.is_some_and(|server| !self.lock().is_dead(server)) && owner.address.is_some()
     }
 
-    /// Whether the owner of a call is a server that lives, perhaps this one.
-    pub(crate) fn has_living_owner(&self, owner: &CallOwner) -> bool {
-        owner.server == Some(self.id) || self.is_elsewhere(owner)
+    /// Whether another server takes the calls that this one has while it drains.
+    pub(crate) fn has_successor(&self) -> bool {
+        self.lock().has_one_that_takes_calls(Instant::now())
     }
 
     /// Remembers that the server at this address did not answer.
@@ -152,26 +147,7 @@ impl Fleet {
         self.left_callbacks.clone().try_acquire_owned().ok()
     }
 
-    /// Remembers that this server cancels what is left open of a call.
-    pub(crate) fn begin_putting_away(&self, call: CallSid) {
-        lock(&self.putting_away).insert(call);
-    }
-
-    /// Whether this server cancels what is left open of a call.
-    pub(crate) fn is_putting_away(&self, call: &CallSid) -> bool {
-        lock(&self.putting_away).contains(call)
-    }
-
-    /// Forgets a call that is put away.
-    pub(crate) fn finish_putting_away(&self, call: &CallSid) {
-        lock(&self.putting_away).remove(call);
-    }
-
     fn lock(&self) -> MutexGuard<'_, Peers> {
-        lock(&self.peers)
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -39,11 +39,9 @@ pub use callback::{
 };
 pub use callback_digest::{CallbackDigest, CallbackDigester};
 pub use caller_attestation::{CallerAttestation, ParseCallerAttestationError};
-#[cfg_attr(not(test), expect(unused_imports, reason = "no server takes up a session yet"))]
-pub(crate) use capture::RestoreCaptureError;
+pub use capture::{CallbackEffect, Capture, CaptureStage, InvalidTransition, RequestKind};
 #[cfg(test)]
-pub(crate) use capture::lives;
-pub use capture::{CallbackEffect, Capture, CaptureStage, InvalidTransition};
+pub(crate) use capture::{RestoreCaptureError, lives};
 pub use consent::{ConsentAnswer, ConsentPurpose, ConsentRecord, text_version};
 pub use field::{Field, Fields};
 #[cfg(any(fuzzing, test))]
@@ -116,9 +114,9 @@ pub struct UpdatePayment {
     pub action: UpdateAction,
     /// Why the server gives up the payment, if it does. The ledger records it whatever Twilio responds.
     pub abandon_reason: Option<&'static str>,
-    /// Whether this call did not request the session, which is to be cancelled. Where several servers share the ledger it may be
-    /// that of the call's new owner.
-    pub is_foreign: bool,
+    /// Whether it is sent only if this server certainly has the call: where several share the ledger, another one may have gone
+    /// on with the session, or have requested it.
+    pub needs_claim: bool,
 }
 
 /// The action of an update: exactly one of `Capture` and `Status` on the wire.

@@ -40,7 +40,7 @@ pub(crate) async fn cancel_orphaned_payments(
     );
     let one = async |payment: OrphanedPayment| {
         let twilio = client_of(payment.reported_to);
-        let context = ToolContext { twilio, ledger: ledger.clone(), call: payment.call.clone() };
+        let context = ToolContext { twilio, taken_up: None, ledger: ledger.clone(), call: payment.call.clone() };
         Box::pin(cancel_orphaned_payment(&context, &settings, &payment)).await;
         if let Err(error) = ledger.finish_recovery(&payment).await {
             error!(

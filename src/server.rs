@@ -21,12 +21,12 @@ use crate::connections::{ConnectionLimits, Connections};
 use crate::endpoints::{App, AppParts, CONNECT_CONVERSATION_RELAY, LiveAgent, metrics_router};
 use crate::fleet::Fleet;
 use crate::http_client::load_root_certificates;
-use crate::ledger::{self, Ledger, OrphanedPayment, PaymentState};
+use crate::ledger::{self, Ledger, PaymentState};
 use crate::log_limit::LogLimiter;
 use crate::response_service::{BuildResponseServiceError, ResponseService};
 use crate::retention::Retention;
 use crate::server_id::ServerId;
-use crate::session::{self, CallRegistry, PendingCalls};
+use crate::session::{self, CallRegistry, JournalWriter, PendingCalls};
 use crate::socket_token::SocketTokens;
 use crate::telemetry::Telemetry;
 use crate::usage_limits::Usage;
@@ -120,11 +120,15 @@ pub(crate) async fn serve_calls(
     let ledger = ledger?;
     let webhook = config.webhook.clone().map(Webhook::new).transpose().map_err(ServeError::Http)?;
     let port = addresses.first().map_or(config.port, SocketAddr::port);
-    let fleet = join_fleet(&config, port)?;
-    let session = session_context(&config, assets.clone(), &shutdown, ledger.clone(), calls, fleet)?;
+    let id = ServerId::generate();
+    let fleet = join_fleet(&config, id, port)?;
+    let (journal_writer, journal) = JournalWriter::start(ledger.clone());
+    let journal_writer = Some(journal_writer).filter(|_| ledger.keeps_journal());
+    let session =
+        session_context(&config, assets.clone(), &shutdown, (ledger.clone(), journal_writer), calls, (id, fleet))?;
     let traces = TraceExport::start(&config, &session)?;
-    // This runs before any request is answered, since a callback or a call may concern a payment that is still open.
-    let orphaned = find_orphaned(&ledger, session.fleet.as_deref()).await?;
+    // This runs before any request is answered, which may concern a call that this server takes up.
+    session.enter_ledger().await?;
     session.load_call_stages().await?;
     asset_watcher.set_telemetry(&session.telemetry);
     report_unknown_payments(&ledger).await?;
@@ -135,8 +139,8 @@ pub(crate) async fn serve_calls(
     };
     let mut background_tasks = vec![
         tokio::spawn(maintain_ledger(ledger.clone())),
-        tokio::spawn(cancel_payments(session.clone(), orphaned)),
         tokio::spawn(session.clone().keep_calls()),
+        journal,
         tokio::spawn(retention.run(ledger.clone())),
         tokio::spawn(session.response_service.clone().watch()),
     ];
@@ -204,22 +208,8 @@ async fn close_ledger(ledger: Ledger, fleet: Option<&Fleet>, deadlines: StopDead
     }
 }
 
-/// Finds what the last server of a file has left open, or joins the servers of a database: the payments of calls that others
-/// have are none of this one's.
-async fn find_orphaned(ledger: &Ledger, fleet: Option<&Fleet>) -> Result<Vec<OrphanedPayment>, ledger::LedgerError> {
-    match fleet {
-        None => ledger.recover_open_payments().await,
-        Some(fleet) => fleet.beat(ledger, false).await.map(|()| Vec::new()),
-    }
-}
-
-/// Cancels the payments that the last server of a file has left open.
-async fn cancel_payments(session: Arc<session::SessionContext>, orphaned: Vec<OrphanedPayment>) {
-    session.cancel_payments(orphaned).await;
-}
-
 /// Prepares the fleet of servers that share a database. `port` is the one that this server listens on.
-fn join_fleet(config: &Config, port: u16) -> Result<Option<Fleet>, ServeError> {
+fn join_fleet(config: &Config, id: ServerId, port: u16) -> Result<Option<Fleet>, ServeError> {
     let (DatabaseUrl::Postgres(_), Some(address)) = (&config.database, &config.instance_address) else {
         return Ok(None);
     };
@@ -228,7 +218,6 @@ fn join_fleet(config: &Config, port: u16) -> Result<Option<Fleet>, ServeError> {
         // The URL has a host, so that it takes a port.
         let _ = address.set_port(Some(port));
     }
-    let id = ServerId::generate();
     let fleet = Fleet::new(id, &address, config.base_url.clone()).map_err(ServeError::Http)?;
     info!(event = "fleet.joined", server = %id, %address, "Other servers that share the ledger reach this one here.");
     Ok(Some(fleet))
@@ -265,9 +254,9 @@ fn session_context(
     config: &Config,
     assets: Arc<CurrentAssets>,
     shutdown: &Shutdown,
-    ledger: Ledger,
+    (ledger, journal): (Ledger, Option<JournalWriter>),
     calls: CallRegistry,
-    fleet: Option<Fleet>,
+    (server, fleet): (ServerId, Option<Fleet>),
 ) -> Result<Arc<session::SessionContext>, ServeError> {
     let callback = own_url(&config.base_url, fleet.as_ref()).http_url(twilio::PAYMENT_STATUS_CALLBACK);
     let twilio = twilio::TwilioClient::new(&config.twilio, callback).map_err(ServeError::Twilio)?;
@@ -284,6 +273,7 @@ fn session_context(
         )?,
         assets,
         ledger,
+        journal,
         environment: CallEnvironment {
             may_ask_again: matches!(config.response_service, ResponseServiceConfig::OpenAi(_)),
             payment: config.payment.clone(),
@@ -294,7 +284,9 @@ fn session_context(
         },
         settings: session::SharedSettings::default(),
         twilio: Arc::new(twilio),
+        server,
         fleet: fleet.map(Arc::new),
+        put_away_calls: session::PutAwayCalls::default(),
         business_tools: Arc::new(business_tools),
         calls,
         admission: session::SocketAdmission::new(
@@ -310,6 +302,7 @@ fn session_context(
         tasks,
         soft_stop: shutdown.soft.clone(),
         drain_timeout: config.drain_timeout,
+        hand_overs: session::HandOvers::default(),
         hard_stop: shutdown.hard.clone(),
     });
     context.response_service.set_telemetry(&context.telemetry);

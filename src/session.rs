@@ -10,7 +10,9 @@ mod chats;
 mod claims;
 mod context;
 mod external_calls;
+mod hand_over;
 mod inputs;
+mod journal;
 mod lifecycle;
 mod live_call;
 mod liveness;
@@ -21,6 +23,7 @@ mod registry;
 mod shared_calls;
 mod shared_settings;
 mod socket;
+mod take_up;
 #[cfg(test)]
 mod tests;
 mod tool_runner;
@@ -30,8 +33,11 @@ pub(crate) use admission::SocketAdmission;
 pub(crate) use agent_config::{CONTEXT_KEY, MANIFEST_KEY};
 pub(crate) use chat::{ChatMessage, ChatReplyError, ReplyPart};
 pub(crate) use chats::{Chats, SendChatMessageError};
+pub(crate) use claims::PutAwayCalls;
 pub(crate) use context::SessionContext;
 pub(crate) use external_calls::{ExternalAnswer, ExternalToolCall};
+pub(crate) use hand_over::{HandOvers, is_moved};
+pub(crate) use journal::JournalWriter;
 pub(crate) use lifecycle::{CALL_REFERENCE, serve_socket};
 pub(crate) use live_call::{LiveCall, TurnShares};
 pub(crate) use pending_calls::{AddPendingCallError, BusinessLookup, CallParameters, OutboundCallData, PendingCalls};
@@ -47,7 +53,8 @@ use tokio::time::{Instant, timeout};
 use tracing::{Instrument as _, debug, error, info, warn};
 use zeroize::Zeroize as _;
 
-use crate::call::{Action, Call, CallEnding, CallEvent, CallProgress};
+use crate::assets::Library;
+use crate::call::{Action, Call, CallEnding, CallEvent, CallProgress, ContextKeys};
 use crate::payment::{ConsentRecord, PaymentLogEntry};
 use crate::relay::IncomingFrame;
 use crate::response_service::CallResponseService;
@@ -55,7 +62,9 @@ use crate::telemetry::{CallTotals, ToolSpan, TurnRecord};
 use crate::tools::ToolContext;
 use agent_config::AgentConfig;
 use external_calls::ExternalCalls;
+use hand_over::DrainDeadlines;
 use inputs::{Input, Inputs, ModelResponse};
+use journal::CallJournal;
 use lifecycle::custom_parameter;
 use liveness::LivenessCheck;
 use registry::Registration;
@@ -64,6 +73,9 @@ use turn_recorder::TurnRecorder;
 
 /// Time limit for the close frame at the end of a call, for a peer that does not read.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How often a draining call looks whether another server takes calls.
+const SUCCESSOR_POLL: Duration = Duration::from_millis(250);
 
 /// How long a draining call may continue after its payment has ended, so that the caller hears the result.
 const POST_PAYMENT_GRACE: Duration = Duration::from_secs(30);
@@ -88,6 +100,8 @@ enum SessionEnd {
     Stopped,
     /// Another server has the call.
     Moved,
+    /// The server drains, and another one goes on with the call.
+    HandedOver,
     /// The socket failed and Twilio opened no new one in time.
     NotResumed,
     /// Twilio did not close the socket after the `end` frame.
@@ -104,6 +118,7 @@ impl SessionEnd {
             Self::CallEnded => "call_ended",
             Self::Stopped => "stopped",
             Self::Moved => "moved",
+            Self::HandedOver => "handed_over",
             Self::NotResumed => "not_resumed",
             Self::NotClosed => "not_closed",
             Self::Panicked => "panicked",
@@ -114,7 +129,7 @@ impl SessionEnd {
     fn reason(self) -> &'static str {
         match self {
             Self::SocketClosed(_) | Self::CallEnded | Self::NotClosed => "caller-hung-up",
-            Self::Stopped | Self::Moved => "server-stopped",
+            Self::Stopped | Self::Moved | Self::HandedOver => "server-stopped",
             Self::NotResumed => "connection-lost",
             Self::Panicked => "server-failed",
         }
@@ -134,11 +149,13 @@ struct Session {
     /// Records what the agent's turns are made of.
     turns: TurnRecorder,
     external_calls: ExternalCalls,
+    /// What another server needs to take the call up, where it is kept.
+    journal: Option<CallJournal>,
     bad_frames: u32,
     /// A write failed, and the call has not handled it yet.
     send_failed: bool,
-    /// (idle deadline, hard deadline) while draining: the first applies without an open payment, the second always.
-    drain_deadlines: Option<(Instant, Instant)>,
+    /// Set while the server drains.
+    drain: Option<DrainDeadlines>,
     /// When the last payment ended.
     payment_ended_at: Option<Instant>,
     /// Set once the caller is gone; the session then only waits for running work.
@@ -195,6 +212,9 @@ impl Session {
 
     /// Lets the call handle an event, and executes its actions. Returns when it had handled the event.
     async fn handle(&mut self, event: CallEvent, now: Instant) -> Instant {
+        if let Some(journal) = &mut self.journal {
+            journal.note_event(&event, now);
+        }
         self.turns.record_event(&event, now.into_std());
         let actions = self.call.handle(event, now.into_std());
         let handled = Instant::now();
@@ -219,6 +239,10 @@ impl Session {
         if !is_caller_gone && has_passed(drain_deadline, Instant::now()) {
             return Some(self.record_end(SessionEnd::Stopped));
         }
+        if !is_caller_gone && has_passed(self.hand_over_deadline(), Instant::now()) {
+            self.hand_over().await;
+            return None;
+        }
         match self.inputs.next(is_caller_gone, deadline).await {
             Input::Stop => Some(self.record_end(SessionEnd::Stopped)),
             Input::Drain => self.start_draining(),
@@ -242,11 +266,19 @@ impl Session {
         if self.end.is_some() {
             return tick;
         }
-        [self.drain_deadline(), self.liveness_deadline(), self.write_deadline(), tick].into_iter().flatten().min()
+        // Another server may come while this one drains.
+        let looks_for_successor = self.drain.is_some() && self.journal.is_some();
+        let look = looks_for_successor.then(|| Instant::now() + SUCCESSOR_POLL);
+        let of_server = [self.drain_deadline(), self.hand_over_deadline(), self.journal_deadline(), look];
+        let of_socket = [self.liveness_deadline(), self.write_deadline()];
+        of_server.into_iter().chain(of_socket).chain([tick]).flatten().min()
     }
 
     /// Handles what is due first. What else is due has a deadline of its own, which has passed.
     async fn handle_deadline(&mut self, now: Instant) -> Option<CallEvent> {
+        if has_passed(self.journal_deadline(), now) {
+            self.write_journal(now);
+        }
         if self.end.is_none() && has_passed(self.write_deadline(), now) {
             return Some(self.handle_socket_closed(None));
         }
@@ -254,6 +286,16 @@ impl Session {
             return self.check_liveness().await;
         }
         has_passed(self.call.deadline().map(Instant::from), now).then_some(CallEvent::Tick)
+    }
+
+    fn journal_deadline(&self) -> Option<Instant> {
+        self.journal.as_ref().filter(|_| self.end.is_none())?.deadline()
+    }
+
+    fn write_journal(&mut self, now: Instant) {
+        if let Some(journal) = &mut self.journal {
+            journal.write(&self.call, now);
+        }
     }
 
     /// Returns until when the peer of the socket has to take what is written to it.
@@ -268,14 +310,17 @@ impl Session {
 
     /// Returns when a draining server ends this call; `None` while the server is not draining.
     fn drain_deadline(&self) -> Option<Instant> {
-        let (idle_deadline, hard_deadline) = self.drain_deadlines?;
+        let DrainDeadlines { idle: idle_deadline, hard: hard_deadline, .. } = self.drain?;
+        if self.hand_over_deadline().is_some() {
+            return Some(hard_deadline);
+        }
         let grace_end = self.payment_ended_at.map_or(idle_deadline, |ended| ended + POST_PAYMENT_GRACE);
         Some(if self.call.has_open_payment() { hard_deadline } else { grace_end.clamp(idle_deadline, hard_deadline) })
     }
 
     fn start_draining(&mut self) -> Option<CallEvent> {
-        let now = Instant::now();
-        self.drain_deadlines = Some((now + self.context.drain_timeout / 2, now + self.context.drain_timeout));
+        let (timeout, live_calls) = (self.context.drain_timeout, self.context.calls.count());
+        self.drain = Some(self.context.hand_overs.schedule(timeout, live_calls, Instant::now()));
         None
     }
 
@@ -377,7 +422,7 @@ impl Session {
                 None
             }
             SessionMessage::Reconfigure { keys, library } => {
-                self.agent_config.apply_keys(&keys, Some(library));
+                self.apply_keys(&keys, Some(library));
                 None
             }
             SessionMessage::ExternalToolCall(external) => self.accept_external_call(external),
@@ -388,6 +433,15 @@ impl Session {
             SessionMessage::MachineAnswered => Some(CallEvent::MachineAnswered),
             SessionMessage::CallEnded => Some(self.record_end(SessionEnd::CallEnded)),
             SessionMessage::Moved => Some(self.record_end(SessionEnd::Moved)),
+        }
+    }
+
+    /// Switches the context or the manifest.
+    fn apply_keys(&mut self, keys: &ContextKeys, library: Option<Arc<Library>>) {
+        if self.agent_config.apply_keys(keys, library)
+            && let Some(journal) = &mut self.journal
+        {
+            journal.note_keys(keys, Instant::now());
         }
     }
 
@@ -432,7 +486,7 @@ impl Session {
                 Action::StopModel => self.inputs.response = ModelResponse::default(),
                 Action::RunTool { run, tool } => self.tools.spawn(&self.agent_config, run, tool),
                 Action::ReturnToolOutput { id, output } => self.external_calls.answer(id, output),
-                Action::ChangeContext(keys) => self.agent_config.apply_keys(&keys, None),
+                Action::ChangeContext(keys) => self.apply_keys(&keys, None),
                 Action::Record(entry) => {
                     // Where a call moved, its new owner has the last word about its payments.
                     if !self.tools.context.call.has_moved() {
@@ -482,7 +536,9 @@ impl Session {
         let frame = match self.end {
             None => Some(SocketOutput::Close(1000, "the call is over")),
             Some(SessionEnd::Stopped) => Some(SocketOutput::Close(1012, "the server stops")),
-            Some(SessionEnd::Moved) => Some(SocketOutput::Close(1001, "another server has the call")),
+            Some(SessionEnd::Moved | SessionEnd::HandedOver) => {
+                Some(SocketOutput::Close(1001, "another server has the call"))
+            }
             Some(_) => None,
         };
         let unseen = if self.inputs.socket.is_some() { SessionEnd::NotClosed } else { SessionEnd::NotResumed };

@@ -26,7 +26,7 @@ use crate::business_tools::{BusinessTool, BusinessToolClient};
 use crate::call::{Tool, ToolOutcome};
 use crate::ledger::{self, CallData, Ledger};
 use crate::llm::Profile;
-use crate::payment::TwilioResponse;
+use crate::payment::{PaymentId, TwilioResponse};
 use crate::twilio::{self, TwilioClient};
 use crate::usage_limits::Usage;
 
@@ -35,10 +35,22 @@ use crate::usage_limits::Usage;
 pub(crate) struct ToolContext {
     /// Twilio's REST API.
     pub twilio: Arc<TwilioClient>,
+    /// The client for a payment that another server had begun, to which Twilio reports on it.
+    pub taken_up: Option<(PaymentId, Arc<TwilioClient>)>,
     /// The ledger of payments, which also enforces the velocity limits.
     pub ledger: Ledger,
     /// The call on which the tools run.
     pub call: CallData,
+}
+
+impl ToolContext {
+    /// The client for the requests of a payment.
+    fn client_for(&self, payment: PaymentId) -> &TwilioClient {
+        match &self.taken_up {
+            Some((taken_up, client)) if *taken_up == payment => client,
+            _ => &self.twilio,
+        }
+    }
 }
 
 /// What the tools of a call use of its agent.

@@ -22,6 +22,11 @@ impl CallerLanguage {
         self.is_requested = true;
     }
 
+    /// Whether the caller asked for the language.
+    pub(super) fn is_requested(&self) -> bool {
+        self.is_requested
+    }
+
     /// Records the language of a prompt, and returns the code to switch to, if it changes. `spoken` is the code that the
     /// agent speaks; `languages` are the codes of the session, the main one first.
     fn record(&mut self, tag: &str, spoken: &str, languages: &[String]) -> Option<String> {

@@ -75,6 +75,17 @@ impl GuidedFlow {
         *self = Self { is_leading: true, ..Self::default() };
     }
 
+    /// Goes on with the flow that another server led. What the caller has said last may be lost with it, so that the payment is
+    /// not submitted without a yes.
+    pub(super) fn take_up(&mut self) {
+        *self = Self { is_leading: true, has_unanswered_words: true, ..Self::default() };
+    }
+
+    /// Whether the server leads, also while the session is being opened.
+    pub(super) fn is_leading(&self) -> bool {
+        self.is_leading
+    }
+
     /// Ends the flow: the server no longer leads.
     pub(super) fn stop(&mut self) {
         self.is_leading = false;

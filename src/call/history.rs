@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::agent_output::reasoning_text;
 use super::prompts;
+use super::resume::complete_tool_calls;
 use crate::redact::{CardParts, DetectedCard, RedactedJson, has_card_number, redact_card_numbers, redact_json};
 
 /// The maximum size of a history, in bytes of JSON. Beyond it the oldest turns are left out. While a request is sent it is
@@ -173,7 +174,7 @@ impl CardSource {
 #[derive(Debug, Default)]
 pub(super) struct History {
     /// Of the turns that were left out: the call details, which begin the history, and the later messages of the server.
-    pinned: Vec<Arc<ConversationItem>>,
+    pinned: Vec<(usize, Arc<ConversationItem>)>,
     /// `None` where an item was removed.
     items: Vec<Option<Arc<ConversationItem>>>,
     dropped_count: usize,
@@ -188,6 +189,15 @@ pub(super) struct History {
 }
 
 impl History {
+    /// Restores a history of which these items are known, in order.
+    pub(super) fn restore(items: Vec<ConversationItem>, left_out_turns: usize) -> Self {
+        let mut history = Self { left_out_turns, ..Self::default() };
+        for item in complete_tool_calls(items) {
+            history.push(item);
+        }
+        history
+    }
+
     /// Adds an item, with card numbers removed, and returns its position.
     pub(super) fn push(&mut self, item: ConversationItem) -> usize {
         let item = Some(item.into_redacted()).filter(|item| !(self.rejects_reasoning && item.is_reasoning()));
@@ -315,16 +325,40 @@ impl History {
         let heard =
             |item: &&Arc<_>| !matches!(&***item, ConversationItem::Agent(message) if message.text.trim().is_empty());
         let note = || Arc::new(ConversationItem::Developer(prompts::turns_left_out(self.left_out_turns)));
-        let note = (self.dropped_count > 0).then(note);
+        let note = (self.left_out_turns > 0 || self.dropped_count > 0).then(note);
         let items = self.items.iter().flatten().filter(heard).cloned();
-        let items = self.pinned.iter().cloned().chain(note).chain(items);
+        let items = self.pinned.iter().map(|(_, item)| item.clone()).chain(note).chain(items);
         move_speech_behind_outputs(items).into_iter().chain(last.map(Arc::new)).collect()
+    }
+
+    /// All items by their positions, in order.
+    pub(super) fn items(&self) -> impl Iterator<Item = (usize, &Arc<ConversationItem>)> {
+        let kept = self.items.iter().enumerate();
+        let kept = kept.filter_map(|(at, item)| Some((self.dropped_count + at, item.as_ref()?)));
+        self.pinned.iter().map(|(position, item)| (*position, item)).chain(kept)
+    }
+
+    /// The number of turns that were left out.
+    pub(super) fn left_out_turns(&self) -> usize {
+        self.left_out_turns
+    }
+
+    /// Whether the agent has answered all that was said, and the outputs of its tools.
+    pub(super) fn ends_with_answer(&self) -> bool {
+        let answers = self.items.iter().rev().flatten().find_map(|item| match &**item {
+            ConversationItem::Agent(message) if message.text.trim().is_empty() => None,
+            ConversationItem::Agent(_) => Some(true),
+            ConversationItem::Caller(_) | ConversationItem::ToolCall(_) | ConversationItem::ToolOutput { .. } => {
+                Some(false)
+            }
+            ConversationItem::Developer(_) | ConversationItem::Reasoning(_) => None,
+        });
+        answers.unwrap_or(true)
     }
 
     /// The size of all items, in bytes of JSON.
     fn json_bytes(&self) -> usize {
-        let items = self.pinned.iter().chain(self.items.iter().flatten());
-        items.map(|item| item.json_bytes()).sum()
+        self.items().map(|(_, item)| item.json_bytes()).sum()
     }
 
     /// Makes the history at most `max_bytes` large, if that can be had: leaves out the oldest turns, then the content
@@ -359,10 +393,12 @@ impl History {
             };
             let begins = |item: &Option<Arc<_>>| item.as_deref().is_some_and(&begins_turn);
             let Some(length) = self.items.iter().skip(first + 1).position(begins) else { return };
-            for item in self.items.drain(..=first + length).flatten() {
+            for slot in self.items.drain(..=first + length) {
+                let position = self.dropped_count;
                 self.dropped_count += 1;
+                let Some(item) = slot else { continue };
                 if is_server(&item) {
-                    self.pinned.push(item);
+                    self.pinned.push((position, item));
                 } else {
                     held -= item.json_bytes();
                     self.left_out_turns += usize::from(matches!(*item, ConversationItem::Caller(_)));
@@ -375,7 +411,7 @@ impl History {
     /// Leaves out the oldest messages of the server above [`MAX_PINNED_BYTES`], except the call details. Returns their
     /// size.
     fn unpin_oldest(&mut self) -> usize {
-        let sizes: Vec<usize> = self.pinned.iter().skip(1).map(|item| item.json_bytes()).collect();
+        let sizes: Vec<usize> = self.pinned.iter().skip(1).map(|(_, item)| item.json_bytes()).collect();
         let (mut excess, mut count, mut removed) = (sizes.iter().sum::<usize>(), 0, 0);
         for size in sizes {
             if excess <= MAX_PINNED_BYTES {

@@ -77,6 +77,18 @@ impl CallPayments {
             has_result: !matches!(session.record.state, PaymentState::Unknown | PaymentState::Submitted),
         };
         self.earlier = sessions.iter().map(earlier).collect();
+        let is_decline = |session: &&PriorSession| {
+            session.record.intent.submitted
+                && matches!(session.record.state, PaymentState::Declined | PaymentState::Failed)
+        };
+        self.decline_count = u32::try_from(sessions.iter().filter(is_decline).count()).unwrap_or(u32::MAX);
+    }
+
+    /// Goes on with a payment that another server had begun.
+    pub(super) fn take_up(&mut self, capture: Capture, now: Instant) {
+        self.earlier.retain(|session| capture.sid() != Some(&session.sid));
+        self.open = Some(capture);
+        self.last_progress = now;
     }
 
     pub(super) fn open(&self) -> Option<&Capture> {
@@ -85,6 +97,12 @@ impl CallPayments {
 
     pub(super) fn open_mut(&mut self) -> Option<&mut Capture> {
         self.open.as_mut()
+    }
+
+    /// Takes the open payment out, as another server finds it.
+    #[cfg(test)]
+    pub(super) fn take_open(&mut self) -> Option<Capture> {
+        self.open.take()
     }
 
     /// Whether a payment is open: from the request for a session until the session ends.
@@ -350,10 +368,11 @@ impl Call {
             idempotency_key: key,
             action: UpdateAction::Cancel,
             abandon_reason: None,
-            is_foreign: false,
+            needs_claim: false,
         });
         let abandon_reason = if let CancelReason::Abandoned(why) = reason { Some(why) } else { None };
-        let update = UpdatePayment { abandon_reason, is_foreign: reason == CancelReason::Foreign, ..update };
+        let needs_claim = reason == CancelReason::Foreign || self.phase.was_lost();
+        let update = UpdatePayment { abandon_reason, needs_claim, ..update };
         self.payments.close(sid.clone());
         self.record(PaymentLogEntry::Abandoned { sid });
         self.run_tool(ToolOrigin::Server, Tool::UpdatePayment(update));

@@ -22,8 +22,8 @@ pub(super) enum Phase {
     Parked { since: Instant, closing: Option<Closing> },
     /// `end` was sent; nothing more is said.
     EndSent { at: Instant },
-    /// The call has ended. It closes once the running tools have finished.
-    Ended { is_closed: bool },
+    /// The call has ended. It closes once the running tools have finished. `was_lost`: no new WebSocket came.
+    Ended { is_closed: bool, was_lost: bool },
 }
 
 /// A pending end of the call. The caller cancels it by saying more than words of courtesy.
@@ -70,7 +70,12 @@ impl Phase {
 
     /// Whether [`Action::Close`] was returned.
     pub(super) fn is_closed(&self) -> bool {
-        matches!(self, Self::Ended { is_closed: true })
+        matches!(self, Self::Ended { is_closed: true, .. })
+    }
+
+    /// Whether the call has ended because no new WebSocket came: perhaps one came to another server.
+    pub(super) fn was_lost(&self) -> bool {
+        matches!(self, Self::Ended { was_lost: true, .. })
     }
 
     /// Whether an end of the call is pending.
@@ -314,7 +319,7 @@ impl Call {
         if let Phase::Closing(closing) | Phase::Parked { closing: Some(closing), .. } = &mut self.phase {
             self.ending.notes = std::mem::take(&mut closing.ending.notes);
         }
-        self.phase = Phase::Ended { is_closed: false };
+        self.phase = Phase::Ended { is_closed: false, was_lost: self.phase.is_parked() };
         self.stop_turn(prompts::CALL_IS_OVER);
         self.drop_question();
         self.abandon_payment();
@@ -323,8 +328,10 @@ impl Call {
 
     /// Closes an ended call once no tool is running: a payment that is still being opened has to be cancelled first.
     pub(super) fn close_if_finished(&mut self) {
-        if matches!(self.phase, Phase::Ended { is_closed: false }) && !self.turn.has_runs() {
-            self.phase = Phase::Ended { is_closed: true };
+        if let Phase::Ended { is_closed: is_closed @ false, .. } = &mut self.phase
+            && !self.turn.has_runs()
+        {
+            *is_closed = true;
             self.emit(Action::Close);
         }
     }

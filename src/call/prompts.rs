@@ -526,6 +526,31 @@ pub(super) const DIGITS_WERE_SPOKEN: &str = "Digits that could belong to a card 
 pub(super) const CONNECTION_WAS_LOST: &str =
     "The connection was lost for a moment. The caller may not have heard your last words: go on where you were.";
 
+/// Said when another server goes on with the call.
+pub(super) const CALL_TAKEN_UP: &str = "The connection broke, and this call goes on on another one. What was said in the last moments \
+     may be lost, and the caller may not have heard your last words. Next: say in a few words that the line broke for a moment, \
+     and go on where you were.";
+
+/// The output of a tool call that was running when the connection broke.
+pub(super) fn output_lost() -> String {
+    refusal(
+        "The connection broke while this tool was running, so it is not known whether it has done its work. Do not call it again \
+         before you know.",
+    )
+}
+
+/// How the request for a payment session ended that was repeated after the connection broke.
+pub(super) fn repeated_start(output: &str) -> String {
+    format!(
+        "Payment update: the connection broke while the payment session was being opened, and it was asked for once more: {output}"
+    )
+}
+
+/// What became of the payments of the call while nobody had it.
+pub(super) fn payments_of_call(known: &PriorPayments) -> String {
+    format!("The payments of this call by now:{}", known_payments::known_payments(known))
+}
+
 /// The caller's keypad input outside a payment.
 pub(super) fn keypad_input(keys: &str) -> String {
     format!("[on the keypad] {keys}")

@@ -34,6 +34,11 @@ impl SilenceTimer {
         self.reset(now);
     }
 
+    /// Whether silence detection is on.
+    pub(super) fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
     /// Records activity: speech, a model response, a running tool or an open payment.
     pub(super) fn record_activity(&mut self, now: Instant) {
         self.quiet_since = None;

@@ -22,6 +22,7 @@ mod progress;
 mod properties;
 mod redaction;
 mod replay;
+mod resume;
 mod statements;
 mod uncertain_results;
 mod usage;

@@ -210,6 +210,9 @@ impl Call {
             self.silence_timer.record_activity(self.now);
         }
         let is_model_call = matches!(run.origin, ToolOrigin::Model(_));
+        if run.origin == ToolOrigin::Server && matches!(run.tool, Tool::StartCapture(_)) {
+            self.report_repeated_start(&output);
+        }
         self.deliver_output(run.origin, run.tool.name(), output);
         let is_start = is_model_call && matches!(run.tool, Tool::StartCapture(_));
         // The server says the next prompt.

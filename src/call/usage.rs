@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Action, Call, CallEnding, prompts};
+use super::{Action, Call, CallEnding, CallState, prompts};
 use crate::relay::OutgoingFrame;
 use crate::usage_limits::{UsageLimit, UsageLimits};
 
@@ -47,6 +47,16 @@ impl CallUsage {
             ends_at: now + length,
         });
         Self { messages: 0, tones: 0, recordings: 0, is_machine: false, end }
+    }
+
+    /// Text messages, tones and recordings so far.
+    pub(super) fn counts(&self) -> (u32, u32, u32) {
+        (self.messages, self.tones, self.recordings)
+    }
+
+    /// Goes on with what a call has used on another server.
+    pub(super) fn restore(&mut self, state: &CallState) {
+        (self.messages, self.tones, self.recordings) = (state.messages, state.tones, state.recordings);
     }
 }
 

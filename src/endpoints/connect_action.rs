@@ -21,7 +21,9 @@ use crate::payment::PAYMENT_PARAMETERS;
 use crate::redact::redact_json;
 use crate::relay::RECONNECT;
 use crate::relay::twiml::{Attributes, Verb};
-use crate::session::{CALL_REFERENCE, CONTEXT_KEY, CallRegistry, MANIFEST_KEY, SessionContext, SessionMessage};
+use crate::session::{
+    CALL_REFERENCE, CONTEXT_KEY, CallRegistry, MANIFEST_KEY, SessionContext, SessionMessage, is_moved,
+};
 use crate::socket_token::SessionNumber;
 use crate::twilio::CallStatus;
 
@@ -31,6 +33,9 @@ const MAX_RECONNECTS: SessionNumber = 3;
 /// The query parameter of the action URL that counts the reconnects.
 const RECONNECTS: &str = "reconnects";
 
+/// The query parameter of the action URL that counts those of them for which a server was replaced.
+const MOVES: &str = "moves";
+
 /// What the action request reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum ConnectResult {
@@ -38,6 +43,8 @@ enum ConnectResult {
     CallEnded,
     /// The session failed and the caller is still on the line.
     SessionFailed,
+    /// The server that had the call drains, and another one goes on with it.
+    Moved,
     /// The agent handed the call off to a person, with this hand-off data.
     HandedOff(String),
     /// The conversation with the person has ended.
@@ -54,6 +61,8 @@ enum ConnectResult {
 pub(super) struct ActionState {
     /// The session that the action is about.
     reconnects: SessionNumber,
+    /// How many of the sessions before it have ended because their server drained.
+    moves: SessionNumber,
     context_key: Option<String>,
     manifest_key: Option<String>,
     /// The payment parameters of an outbound order, and its flow. They are here since the process that held the order
@@ -80,11 +89,12 @@ pub(super) async fn post(
     let state = ActionState::from_query(query);
     let result = ConnectResult::from_form(&form);
     app.session.refresh_stage(&call).await;
-    if result == ConnectResult::SessionFailed && is_replay(&app.session, &call, &state) {
+    if result.is_unfinished() && is_replay(&app.session, &call, &state) {
         app.session.admission.log_refusal("webhook", &"the action of a session that a later one has replaced");
         return StatusCode::CONFLICT.into_response();
     }
-    let reconnects = result == ConnectResult::SessionFailed && state.reconnects < MAX_RECONNECTS;
+    let has_failed_often = state.reconnects.saturating_sub(state.moves) >= MAX_RECONNECTS;
+    let reconnects = result == ConnectResult::Moved || result == ConnectResult::SessionFailed && !has_failed_often;
     info!(
         event = "twilio.connect_action",
         call_sid = %call,
@@ -93,7 +103,7 @@ pub(super) async fn post(
         "Twilio requested the next TwiML of a call."
     );
     match &result {
-        ConnectResult::SessionFailed if reconnects => {}
+        ConnectResult::SessionFailed | ConnectResult::Moved if reconnects => {}
         ConnectResult::SessionFailed | ConnectResult::HandedOff(_) => {
             app.session.record_stage(&call, CallStage::HandedOver).await;
         }
@@ -102,7 +112,10 @@ pub(super) async fn post(
     if !reconnects {
         calls.deliver(&call, SessionMessage::CallEnded);
         app.session.put_away_ended(&call).await;
-    } else if !calls.is_live(&call) && form.non_empty("Direction") == Some("inbound") {
+    } else if result == ConnectResult::SessionFailed
+        && !calls.is_live(&call)
+        && form.non_empty("Direction") == Some("inbound")
+    {
         // The call's data was lost with the process that held it.
         record_attestation(&app, &call, &form);
         look_up_call_parameters(&app, &call, &form).await;
@@ -110,7 +123,8 @@ pub(super) async fn post(
     }
     twiml_response(&match result {
         ConnectResult::CallEnded => Vec::new(),
-        ConnectResult::SessionFailed if reconnects => vec![voice.connect_verb(&call, &state.next_attempt())],
+        ConnectResult::SessionFailed if reconnects => vec![voice.connect_verb(&call, &state.next_attempt(false))],
+        ConnectResult::Moved => vec![voice.connect_verb(&call, &state.next_attempt(true))],
         ConnectResult::SessionFailed => voice.transfer_verbs(r#"{"reasonCode":"session-failed"}"#),
         ConnectResult::HandedOff(data) => voice.transfer_verbs(&data),
         ConnectResult::LiveAgentUnreachable => voice.no_agent_verbs(),
@@ -130,7 +144,13 @@ impl ActionState {
     pub(super) fn new(context_key: Option<String>, manifest_key: Option<String>, parameters: &Attributes) -> Self {
         let payment_parameters =
             parameters.iter().filter(|(name, value)| is_url_parameter(name) && value.len() <= MAX_PARAMETER_BYTES);
-        Self { reconnects: 0, context_key, manifest_key, payment_parameters: payment_parameters.cloned().collect() }
+        Self {
+            reconnects: 0,
+            moves: 0,
+            context_key,
+            manifest_key,
+            payment_parameters: payment_parameters.cloned().collect(),
+        }
     }
 
     /// Parses the query of a URL with this state.
@@ -139,6 +159,7 @@ impl ActionState {
         for (name, value) in query {
             match name.as_str() {
                 RECONNECTS => state.reconnects = value.parse().unwrap_or(MAX_RECONNECTS),
+                MOVES => state.moves = value.parse().unwrap_or_default(),
                 CONTEXT_KEY => state.context_key = Some(value),
                 MANIFEST_KEY => state.manifest_key = Some(value),
                 name if is_url_parameter(name) => state.payment_parameters.push((name.to_owned(), value)),
@@ -159,14 +180,17 @@ impl ActionState {
         if query.is_empty() { url.to_owned() } else { format!("{url}?{query}") }
     }
 
-    fn next_attempt(&self) -> Self {
-        Self { reconnects: self.reconnects + 1, ..self.clone() }
+    fn next_attempt(&self, has_moved: bool) -> Self {
+        let moves = self.moves.saturating_add(has_moved.into());
+        Self { reconnects: self.reconnects.saturating_add(1), moves, ..self.clone() }
     }
 
     fn query_pairs(&self) -> impl Iterator<Item = (&str, String)> {
         let reconnects = (self.reconnects > 0).then(|| self.reconnects.to_string());
+        let moves = (self.moves > 0).then(|| self.moves.to_string());
         let pairs = [
             (RECONNECTS, reconnects),
+            (MOVES, moves),
             (CONTEXT_KEY, self.context_key.clone()),
             (MANIFEST_KEY, self.manifest_key.clone()),
         ];
@@ -198,10 +222,16 @@ impl ConnectResult {
         let call_over = form.non_empty("CallStatus").and_then(|status| status.parse::<CallStatus>().ok());
         match (call_over.is_some_and(|status| status.is_terminal()), form.non_empty("HandoffData")) {
             (true, _) => Self::CallEnded,
+            (_, Some(data)) if is_moved(data) => Self::Moved,
             (_, Some(data)) => Self::HandedOff(redact_json(data).into_owned()),
             _ if form.non_empty("SessionStatus") == Some("failed") => Self::SessionFailed,
             _ => Self::SessionEnded,
         }
+    }
+
+    /// Whether the call goes on without a person, if it may be connected again.
+    fn is_unfinished(&self) -> bool {
+        matches!(self, Self::SessionFailed | Self::Moved)
     }
 
     /// Returns the name for the log, without the hand-off data.
@@ -209,6 +239,7 @@ impl ConnectResult {
         match self {
             Self::CallEnded => "call ended",
             Self::SessionFailed => "session failed",
+            Self::Moved => "moved",
             Self::HandedOff(_) => "handed off",
             Self::LiveAgentDone => "live agent done",
             Self::LiveAgentUnreachable => "live agent unreachable",
@@ -221,7 +252,7 @@ impl VoiceWebhook {
     /// Builds the verb that connects a call with what the state holds: again, then without the greeting, or for the
     /// first time.
     pub(super) fn connect_verb(&self, call: &CallSid, state: &ActionState) -> Verb {
-        let own = state.query_pairs().filter(|(name, _)| *name != RECONNECTS);
+        let own = state.query_pairs().filter(|(name, _)| ![RECONNECTS, MOVES].contains(name));
         let mut own: Attributes = own.map(|(name, value)| (name.to_owned(), value)).collect();
         if state.reconnects > 0 {
             own.push((RECONNECT.to_owned(), state.reconnects.to_string()));

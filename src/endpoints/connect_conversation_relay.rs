@@ -34,7 +34,7 @@ pub(super) async fn post(
     State(voice): State<Arc<VoiceWebhook>>,
     CallWebhook { call, form }: CallWebhook,
 ) -> Response {
-    if app.draining.is_cancelled() {
+    if app.turns_calls_away() {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     app.session.refresh_stage(&call).await;

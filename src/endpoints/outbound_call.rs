@@ -76,7 +76,7 @@ pub(super) async fn post(
     State(outbound): State<Arc<OutboundCallContext>>,
     JsonBody(request): JsonBody<OutboundCallRequest>,
 ) -> Result<Response, ApiError> {
-    if app.draining.is_cancelled() {
+    if app.turns_calls_away() {
         return Err(ApiError::unavailable("the server is stopping and places no calls: try again in a minute"));
     }
     let library = app.session.assets.library();

@@ -142,8 +142,8 @@ struct Subject {
 /// Sends a request on to the server that has the call. `None` if it is to be handled here: the call is live here, or no other
 /// server answers for it; an error if another server has sent the request here in vain.
 ///
-/// The newest owner of a call is the one that Twilio's URLs name: a call that is live here may have moved there, which this
-/// server learns with its next beat only.
+/// A call that is live here may have moved to the server that Twilio's URLs name, which this one learns with its next beat only.
+/// The URLs of a payment that was taken up still name its first server.
 async fn send_to_owner(
     app: &App,
     fleet: &Fleet,
@@ -156,6 +156,9 @@ async fn send_to_owner(
         return if is_live { Ok(None) } else { Err(StatusCode::MISDIRECTED_REQUEST) };
     }
     let named = parts.extensions.get::<NamedServer>().and_then(|named| fleet.address_of(named.0));
+    if is_live && named.is_some() && app.session.has_taken_over(call).await {
+        return Ok(None);
+    }
     if let Some(address) = &named
         && let Some(response) = send_to(app, fleet, address, parts, body).await
     {

@@ -107,6 +107,14 @@ impl Peers {
         self.0.get(&id).is_some_and(|peer| peer.dead_since.is_some())
     }
 
+    /// Whether another server takes calls.
+    pub(super) fn has_one_that_takes_calls(&self, now: Instant) -> bool {
+        let takes_calls = |peer: &Peer| {
+            !peer.record.is_draining && peer.dead_since.is_none() && peer.avoid_until.is_none_or(|until| until <= now)
+        };
+        self.0.values().any(takes_calls)
+    }
+
     /// The number of other servers that live, and of those that are held for dead.
     pub(super) fn count(&self) -> (usize, usize) {
         let dead = self.0.values().filter(|peer| peer.dead_since.is_some()).count();
@@ -125,7 +133,7 @@ mod tests {
     use super::*;
 
     fn record(id: ServerId, beat: i64) -> ServerRecord {
-        ServerRecord { id, address: "http://10.0.0.2:3001".to_owned(), beat }
+        ServerRecord { id, address: "http://10.0.0.2:3001".to_owned(), beat, is_draining: false }
     }
 
     #[test]

@@ -6,7 +6,9 @@
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::{CallData, Ledger, LedgerError, LedgerTransaction, OrphanedPayment, PaymentState, RecordRequestError};
+use super::{
+    CallData, Ledger, LedgerError, LedgerTransaction, LeftCall, OrphanedPayment, PaymentState, RecordRequestError,
+};
 use crate::call_claim::{CallClaim, ClaimState};
 use crate::call_stage::CallStage;
 use crate::ids::CallSid;
@@ -30,8 +32,19 @@ pub(crate) struct ClaimedCall {
     pub(crate) epoch: i64,
     /// What is known of the call from before it was connected.
     pub(crate) about: Option<String>,
-    /// The payments that the last owner has left open, to be cancelled.
+    /// What the last owner has left, if there was one.
+    pub(crate) left: Option<LeftCall>,
+    /// Payments that the last owner has left open beside the newest one, to be cancelled.
     pub(crate) orphaned: Vec<OrphanedPayment>,
+}
+
+/// A call that this server puts away.
+#[derive(Debug)]
+pub(crate) struct PutAwayCall {
+    /// The payments that its last server has left open, to be cancelled.
+    pub(crate) orphaned: Vec<OrphanedPayment>,
+    /// What that server has kept of it besides the conversation, as JSON.
+    pub(crate) state: Option<String>,
 }
 
 /// Who has a call.
@@ -77,7 +90,7 @@ impl Ledger {
         writing.lock_call(call).await?;
         let insert = "INSERT INTO calls (call_sid, owner, epoch, changed_at) VALUES ($1, $2, 1, $3) \
                       ON CONFLICT (call_sid) DO UPDATE SET owner = excluded.owner, epoch = calls.epoch + 1, \
-                      changed_at = excluded.changed_at RETURNING epoch, about";
+                      changed_at = excluded.changed_at RETURNING epoch, about, state";
         let row = sqlx::query(insert)
             .bind(call.as_str())
             .bind(claim.server().to_string())
@@ -85,9 +98,26 @@ impl Ledger {
             .fetch_one(&mut writing.transaction)
             .await?;
         let (epoch, about): (i64, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
-        let orphaned = self.orphan_payments_of(writing, call, MOVED, Some(claim)).await?;
+        let (left, others) = writing.read_left_call(call, row.try_get(2)?).await?;
+        let left = (epoch > 1 || left.payment.is_some()).then_some(left);
+        let orphaned = self.orphan_payments(writing, others, MOVED, Some(claim)).await?;
         claim.hold(epoch);
-        Ok(ClaimedCall { epoch, about: about.and_then(|about| self.unseal(place(call), about)), orphaned })
+        let about = about.and_then(|about| self.unseal(place(call), about));
+        Ok(ClaimedCall { epoch, about, left, orphaned })
+    }
+
+    /// Leaves the open payments of a call that this server has claimed, and does not take up, to be cancelled.
+    pub(crate) async fn orphan_left_payments(
+        &self,
+        call: &CallSid,
+        claim: &CallClaim,
+    ) -> Result<Vec<OrphanedPayment>, LedgerError> {
+        let mut writing = self.begin_write().await?;
+        writing.lock_call(call).await?;
+        if !writing.has_claimed(call, claim).await? {
+            return Ok(Vec::new());
+        }
+        self.orphan_payments_of(writing, call, MOVED, Some(claim)).await
     }
 
     /// Claims a call that no living server has, to put its payments away. `None` if somebody has claimed it meanwhile.
@@ -95,28 +125,29 @@ impl Ledger {
         &self,
         seen: &OwnerlessCall,
         claim: &CallClaim,
-    ) -> Result<Option<Vec<OrphanedPayment>>, LedgerError> {
+    ) -> Result<Option<PutAwayCall>, LedgerError> {
         let mut writing = self.begin_write().await?;
         writing.lock_call(&seen.call).await?;
         let epoch = seen.epoch.unwrap_or_default();
         let claiming = if seen.epoch.is_some() {
-            "UPDATE calls SET owner = $2, epoch = $4 + 1, changed_at = $3 WHERE call_sid = $1 AND epoch = $4"
+            "UPDATE calls SET owner = $2, epoch = $4 + 1, changed_at = $3 WHERE call_sid = $1 AND epoch = $4 \
+             RETURNING state"
         } else {
-            "INSERT INTO calls (call_sid, owner, epoch, changed_at) VALUES ($1, $2, $4 + 1, $3) ON CONFLICT DO NOTHING"
+            "INSERT INTO calls (call_sid, owner, epoch, changed_at) VALUES ($1, $2, $4 + 1, $3) ON CONFLICT DO NOTHING \
+             RETURNING state"
         };
         let claimed = sqlx::query(claiming)
             .bind(seen.call.as_str())
             .bind(claim.server().to_string())
             .bind(writing.now.as_millisecond())
             .bind(epoch)
-            .execute(&mut writing.transaction)
+            .fetch_optional(&mut writing.transaction)
             .await?;
-        if claimed.rows_affected() == 0 {
-            return Ok(None);
-        }
+        let Some(row) = claimed else { return Ok(None) };
+        let state = self.unseal_state(&seen.call, row.try_get(0)?);
         let orphaned = self.orphan_payments_of(writing, &seen.call, DIED, Some(claim)).await?;
         claim.hold(epoch + 1);
-        Ok(Some(orphaned))
+        Ok(Some(PutAwayCall { orphaned, state }))
     }
 
     /// Removes the row of a call that is over, and its order, unless another server has it.
@@ -224,6 +255,7 @@ impl LedgerTransaction {
     pub(super) async fn remove_call(&mut self, call: &CallSid) -> Result<(), LedgerError> {
         let remove = sqlx::query("DELETE FROM calls WHERE call_sid = $1").bind(call.as_str());
         remove.execute(&mut self.transaction).await?;
+        self.remove_journal_of(call).await?;
         self.remove_missed_callbacks_of(call).await?;
         self.remove_orders_of(call).await
     }

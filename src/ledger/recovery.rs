@@ -73,26 +73,15 @@ impl OrphanedPayment {
             idempotency_key: key,
             action: UpdateAction::Cancel,
             abandon_reason: None,
-            is_foreign: false,
+            needs_claim: false,
         }
     }
 }
 
 impl Ledger {
-    /// Finds the payments that the last server of a file left open, before anything else is done. Submitted payments become
-    /// unknown. Payments that may be open at Twilio are returned, to be cancelled; no payment starts on their calls
-    /// until [`finish_recovery`](Self::finish_recovery).
-    pub async fn recover_open_payments(&self) -> Result<Vec<OrphanedPayment>, LedgerError> {
-        let mut writing = self.begin_write().await?;
-        let mut open = Vec::new();
-        for state in PaymentState::ALL.into_iter().filter(|state| state.is_in_progress()) {
-            let filter = payment::PaymentFilter { since: None, state: Some(state), after: None, limit: u32::MAX };
-            open.extend(payment::list_payments(&mut writing.transaction, &filter).await?);
-        }
-        self.orphan_payments(writing, open, "the server died").await
-    }
-
-    /// Does the same as [`recover_open_payments`](Self::recover_open_payments) for one call whose session broke.
+    /// Finds the payments that the broken session of a call left open. Submitted payments become unknown. Payments that may be
+    /// open at Twilio are returned, to be cancelled; no payment starts on the call until
+    /// [`finish_recovery`](Self::finish_recovery).
     pub async fn recover_open_payments_of(
         &self,
         call: &CallSid,
@@ -113,25 +102,25 @@ impl Ledger {
     ) -> Result<Vec<OrphanedPayment>, LedgerError> {
         let mut open = payment::find_by_call(&mut writing.transaction, call).await?;
         open.retain(|payment| payment.state.is_in_progress());
-        let mut orphaned = self.orphan_payments(writing, open, why).await?;
-        for payment in &mut orphaned {
-            payment.call.claim = claim.cloned();
-        }
-        Ok(orphaned)
+        self.orphan_payments(writing, open, why, claim).await
     }
 
-    async fn orphan_payments(
+    /// Leaves open payments of a call to whoever has claimed it, and commits.
+    pub(super) async fn orphan_payments(
         &self,
         mut writing: LedgerTransaction,
         open: Vec<Payment>,
         why: &'static str,
+        claim: Option<&CallClaim>,
     ) -> Result<Vec<OrphanedPayment>, LedgerError> {
         let mut left = Vec::new();
         for mut payment in open {
             if payment.state == PaymentState::Submitted {
                 writing.abandon(&mut payment, why).await?;
             } else {
-                left.push(writing.orphaned_payment(payment, why).await?);
+                let mut orphaned = writing.orphaned_payment(payment, why).await?;
+                orphaned.call.claim = claim.cloned();
+                left.push(orphaned);
             }
         }
         writing.commit().await?;
@@ -175,8 +164,7 @@ impl LedgerTransaction {
     async fn orphaned_payment(&mut self, payment: Payment, why: &'static str) -> Result<OrphanedPayment, LedgerError> {
         let asked: i64 =
             sqlx::query_scalar(COUNT_CANCELS).bind(payment.id.to_string()).fetch_one(&mut self.transaction).await?;
-        let first_request = sqlx::query_scalar(FIRST_REQUEST).bind(payment.id.to_string());
-        let first_request: Option<String> = first_request.fetch_optional(&mut self.transaction).await?;
+        let reported_to = self.read_reporting_server(&payment).await?;
         let call = CallData {
             call_sid: payment.call_sid.clone(),
             caller: payment.caller.clone(),
@@ -196,7 +184,14 @@ impl LedgerTransaction {
             description,
             cancel_attempt: u32::try_from(asked).unwrap_or(u32::MAX).max(1),
             reason: why,
-            reported_to: first_request.and_then(|data| ReportedTo::parse(&data)),
+            reported_to,
         })
+    }
+
+    /// Reads to which server Twilio reports on a payment, where several share the ledger.
+    pub(super) async fn read_reporting_server(&mut self, payment: &Payment) -> Result<Option<ServerId>, LedgerError> {
+        let first_request = sqlx::query_scalar(FIRST_REQUEST).bind(payment.id.to_string());
+        let first_request: Option<String> = first_request.fetch_optional(&mut self.transaction).await?;
+        Ok(first_request.and_then(|data| ReportedTo::parse(&data)))
     }
 }

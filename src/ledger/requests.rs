@@ -51,9 +51,12 @@ pub struct CallData {
 impl CallData {
     /// Reads the data of a call from its `setup` message.
     pub fn from_setup(setup: &Setup) -> Self {
-        let given = setup.custom_parameters.reveal();
-        let caller = setup.caller();
-        let call = Self { caller, ..Self::from_sid(setup.call_sid.clone()) };
+        Self::from_parameters(setup.call_sid.clone(), setup.caller(), setup.custom_parameters.reveal())
+    }
+
+    /// The data of a call with these parameters.
+    pub(crate) fn from_parameters(sid: CallSid, caller: Option<PhoneNumber>, given: &BTreeMap<String, String>) -> Self {
+        let call = Self { caller, ..Self::from_sid(sid) };
         call.with_references(
             find_parameter_value(given, "callReference"),
             find_parameter_value(given, "orderReference"),
@@ -67,11 +70,7 @@ impl CallData {
             Value::String(text) => Some((name, text)),
             _ => None,
         });
-        let given: BTreeMap<String, String> = texts.collect();
-        Self::from_sid(sid).with_references(
-            find_parameter_value(&given, "callReference"),
-            find_parameter_value(&given, "orderReference"),
-        )
+        Self::from_parameters(sid, None, &texts.collect())
     }
 
     /// The data for a payment with these terms: the references are those of the debt, if a tool of the business named
@@ -159,12 +158,12 @@ impl Ledger {
 
     /// Records a request to cancel a session, unless another server has the call. Nothing else prevents it.
     async fn record_cancel_request(&self, call: &CallData, update: &UpdatePayment) -> Result<(), RecordRequestError> {
-        if call.claim.is_some() {
+        if call.claim.is_some() && self.0.database.is_remote() {
             match Box::pin(self.try_update_request(call, update)).await {
                 Ok(()) => return Ok(()),
                 Err(RecordRequestError::Elsewhere) => return Err(RecordRequestError::Elsewhere),
                 // Without the ledger nobody knows whose session it is: perhaps that of the call's new owner.
-                Err(_) if update.is_foreign => return Err(RecordRequestError::Elsewhere),
+                Err(_) if update.needs_claim => return Err(RecordRequestError::Elsewhere),
                 Err(_) => {}
             }
         }
@@ -229,7 +228,8 @@ async fn write_create_request(
         }
         payment
     };
-    let server = call.claim.as_ref().map(CallClaim::server);
+    // With one server there is one URL to which Twilio reports.
+    let server = call.claim.as_ref().filter(|_| writing.transaction.is_remote()).map(CallClaim::server);
     let requested = LedgerEvent::CreateRequested { key: &create.idempotency_key, server };
     writing.append_event(&payment, &requested, None).await?;
     Ok(())

@@ -15,6 +15,8 @@ pub(crate) struct ServerRecord {
     pub(crate) address: String,
     /// How often it has said that it lives.
     pub(crate) beat: i64,
+    /// Whether it stops, and takes no new calls.
+    pub(crate) is_draining: bool,
 }
 
 impl Ledger {
@@ -34,14 +36,25 @@ impl Ledger {
             .bind(i64::from(is_draining))
             .execute(&mut writing.transaction)
             .await?;
-        let rows = sqlx::query("SELECT id, address, beat FROM servers").fetch_all(&mut writing.transaction).await?;
+        let rows =
+            sqlx::query("SELECT id, address, beat, draining FROM servers").fetch_all(&mut writing.transaction).await?;
         writing.commit().await?;
         let parse = |row: &sqlx::any::AnyRow| {
             let id: String = row.try_get(0)?;
             let id = id.parse().map_err(|_| LedgerError::Unreadable("a server"))?;
-            Ok(ServerRecord { id, address: row.try_get(1)?, beat: row.try_get(2)? })
+            let is_draining = row.try_get::<i64, _>(3)? != 0;
+            Ok(ServerRecord { id, address: row.try_get(1)?, beat: row.try_get(2)?, is_draining })
         };
         rows.iter().map(parse).collect()
+    }
+
+    /// Says that a server has the file alone: the calls of those before it have no server any more.
+    pub(crate) async fn replace_servers(&self, server: ServerId) -> Result<(), LedgerError> {
+        let mut writing = self.begin_write().await?;
+        sqlx::query("DELETE FROM servers").execute(&mut writing.transaction).await?;
+        let insert = sqlx::query("INSERT INTO servers (id, address, beat) VALUES ($1, '', 0)").bind(server.to_string());
+        insert.execute(&mut writing.transaction).await?;
+        writing.commit().await
     }
 
     /// The address of a server.

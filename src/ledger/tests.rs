@@ -37,6 +37,7 @@ on_both_engines!(
     activity,
     call_end,
     callbacks,
+    journal,
     orders,
     outbox,
     personal_data,
@@ -55,12 +56,14 @@ use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
 use super::*;
+use crate::call_claim::CallClaim;
 use crate::config::DatabaseUrl;
 use crate::payment::{
     Amount, CreatePayment, Currency, Field, PaymentCallback, PaymentId, PaymentIdGenerator, PaymentSettings,
     PaymentTerms, TwilioResponse, UpdateAction, UpdatePayment,
 };
 use crate::redact::Private;
+use crate::server_id::ServerId;
 use crate::simulator::LocalPostgres;
 
 /// A temporary directory that is removed on drop.
@@ -159,6 +162,18 @@ fn capture_log() -> (LedgerLog, tracing::subscriber::DefaultGuard) {
     let writer = log.clone();
     let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     (log, tracing::subscriber::set_default(lines))
+}
+
+impl Ledger {
+    /// Puts away all calls that no server has, as a server does once nobody has taken them up. Returns the payments that are to
+    /// be cancelled.
+    async fn orphan_all_payments(&self) -> Vec<OrphanedPayment> {
+        let (claim, mut orphaned) = (CallClaim::new(ServerId::generate()), Vec::new());
+        for call in self.calls_without_server().await.unwrap() {
+            orphaned.extend(self.claim_ownerless(&call, &claim).await.unwrap().unwrap().orphaned);
+        }
+        orphaned
+    }
 }
 
 impl<const POSTGRES: bool> StoredLedger<POSTGRES> {
@@ -362,7 +377,7 @@ fn update(id: PaymentId, sid: &str, change: UpdateAction, n: u32) -> UpdatePayme
         idempotency_key: id.update_key(change, n),
         action: change,
         abandon_reason: None,
-        is_foreign: false,
+        needs_claim: false,
     }
 }
 

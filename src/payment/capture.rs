@@ -2,7 +2,6 @@
 //!
 //! Callbacks arrive in any order, more than once, and before the response to the request that caused them.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "no server takes up a session yet"))]
 mod from_steps;
 #[cfg(test)]
 pub(crate) mod lives;
@@ -18,6 +17,7 @@ use super::{
     PaymentTerms, SubmissionRefusal, TwilioResponse, UpdateAction, UpdatePayment,
 };
 use crate::ids::PaymentSid;
+#[cfg(test)]
 pub(crate) use from_steps::RestoreCaptureError;
 
 /// The number of callbacks that are kept to recognise repeated ones. Those about single keys are not among them.
@@ -130,9 +130,12 @@ pub enum CallbackEffect {
     Ended(Box<PaymentSessionResult>),
 }
 
+/// What a request of a session asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum RequestKind {
+pub enum RequestKind {
+    /// The session.
     Create,
+    /// A change of it.
     Update(UpdateAction),
 }
 
@@ -214,7 +217,7 @@ impl Capture {
             idempotency_key: self.next_idempotency_key(action),
             action,
             abandon_reason: None,
-            is_foreign: false,
+            needs_claim: false,
         })
     }
 
@@ -314,6 +317,11 @@ impl Capture {
     fn is_last_request(&self, update: &UpdatePayment) -> bool {
         let attempts = self.attempts.get(&update.action).copied().unwrap_or_default();
         self.is_awaiting(update.action) && update.idempotency_key == self.id.update_key(update.action, attempts)
+    }
+
+    /// The last request, if it is unknown whether Twilio carried it out.
+    pub fn unconfirmed_request(&self) -> Option<RequestKind> {
+        self.unconfirmed.as_ref().map(|(kind, _)| *kind)
     }
 
     /// Whether it is unknown if Twilio carried out the last request, and that was of this kind.

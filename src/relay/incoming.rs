@@ -86,6 +86,13 @@ impl Setup {
     pub fn is_reconnect(&self) -> bool {
         self.custom_parameters.reveal().contains_key(RECONNECT)
     }
+
+    /// Marks the session as one that goes on with a call whose earlier session broke.
+    pub(crate) fn mark_as_reconnect(&mut self) {
+        let mut parameters = std::mem::take(&mut self.custom_parameters).into_inner();
+        parameters.insert(RECONNECT.to_owned(), String::new());
+        self.custom_parameters = Private::new(parameters);
+    }
 }
 
 /// The `prompt` frame: a transcript of the caller's speech.

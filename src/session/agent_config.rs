@@ -54,9 +54,10 @@ impl AgentConfig {
     }
 
     /// Switches to the context and manifest that these keys name, from `library` or else the current one. A part
-    /// without a key stays. An unknown key changes nothing and is logged.
-    pub(super) fn apply_keys(&mut self, keys: &ContextKeys, library: Option<Arc<Library>>) {
-        match self.try_apply_keys(keys, library) {
+    /// without a key stays. An unknown key changes nothing and is logged. Returns whether it has switched.
+    pub(super) fn apply_keys(&mut self, keys: &ContextKeys, library: Option<Arc<Library>>) -> bool {
+        let applied = self.try_apply_keys(keys, library);
+        match &applied {
             Ok(()) => info!(event = "session.agent_reconfigured", "The call has switched its instructions or tools."),
             Err(error) => error!(
                 event = "assets.unknown_key",
@@ -64,6 +65,7 @@ impl AgentConfig {
                 "A context or manifest key is unknown; the call keeps its instructions and tools."
             ),
         }
+        applied.is_ok()
     }
 
     fn try_apply_keys(&mut self, keys: &ContextKeys, library: Option<Arc<Library>>) -> Result<(), UnknownKeyError> {

@@ -133,7 +133,7 @@ impl Chat {
         let (call, _) = Call::begin(Arc::new(settings), &setup, None, &PriorPayments::default(), id, now());
         let response_service = context.response_service.for_call(library.server.model, CallIdentity::new(&setup, None));
         let began = (now(), Timestamp::now());
-        let (tools, tool_events) = ToolRunner::new(&context, context.tool_context(&setup, &library, None), began);
+        let (tools, tool_events) = ToolRunner::new(&context, context.tool_context(&setup, &library, None, None), began);
         let agent_config = AgentConfig::new(library, &ContextKeys::default()).expect("the default assets exist");
         let agent_config = agent_config.with_listed_tools(context.business_tools.listed());
         let prices = context.telemetry.prices();
@@ -270,7 +270,7 @@ impl Chat {
                 }
                 Action::StopModel => self.response = ModelResponse::default(),
                 Action::RunTool { run, tool } => self.tools.spawn(&self.agent_config, run, tool),
-                Action::ChangeContext(keys) => self.agent_config.apply_keys(&keys, None),
+                Action::ChangeContext(keys) => drop(self.agent_config.apply_keys(&keys, None)),
                 Action::Record(entry) => payment_log::log_entry(&entry, self.turns.request_id()),
                 Action::ReportModelOutage(outage) => {
                     self.context.telemetry.record_outage(outage, self.turns.request_id());

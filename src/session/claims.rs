@@ -1,27 +1,35 @@
-//! Which calls this server has, where several share a ledger: it claims a call whose socket it gets, lets go of one that
-//! another server has, and puts away what a dead server has left open.
+//! Which calls this server has: it claims a call whose socket it gets, lets go of one that another server has, and puts away
+//! what a dead server has left open.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::{Instrument as _, error, info, info_span, warn};
 
+use super::journal::KeptCall;
+use super::lifecycle::record_call_end;
 use super::{SessionContext, SessionMessage};
 use crate::call_claim::{CallClaim, ClaimState};
 use crate::call_stage::CallStage;
-use crate::fleet::{BEAT_INTERVAL, Fleet};
+use crate::fleet::BEAT_INTERVAL;
 use crate::ids::CallSid;
-use crate::ledger::{ClaimedCall, LedgerError, OrphanedPayment, OwnedCall, OwnerlessCall};
+use crate::ledger::{
+    CallOwner, ClaimedCall, LedgerError, LeftCall, OrphanedPayment, OwnedCall, OwnerlessCall, PutAwayCall,
+};
 use crate::payment::read_left_callback;
 use crate::recovery;
 use crate::server_id::ServerId;
 use crate::telemetry::ClaimEvent;
-use crate::twilio::PAYMENT_STATUS_CALLBACK;
+use crate::twilio::{PAYMENT_STATUS_CALLBACK, TwilioClient};
 
 /// How long a call that begins waits until it is claimed.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long one waits that was connected before: without what the last server has left it begins anew.
+const TAKE_OVER_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// How many calls of dead servers are put away with one beat.
 const MAX_PUT_AWAY: usize = 20;
@@ -41,72 +49,136 @@ struct Seen {
     beats: u32,
 }
 
+/// The calls without a living server whose payments this server cancels.
+#[derive(Debug, Default)]
+pub(crate) struct PutAwayCalls(Mutex<HashSet<CallSid>>);
+
+impl PutAwayCalls {
+    fn contains(&self, call: &CallSid) -> bool {
+        self.lock().contains(call)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<CallSid>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl SessionContext {
-    /// Claims a call that begins, and learns what is known of it from before. The call does not wait long: the claim then goes
-    /// on, and the first payment waits for it.
-    pub(super) async fn claim_call(self: &Arc<Self>, call: &CallSid, claim: &CallClaim) {
+    /// Claims a call that begins, and learns what is known of it from before. Returns what its last owner has left, if there
+    /// was one. The call does not wait long: the claim then goes on, and the first payment waits for it.
+    pub(super) async fn claim_call(
+        self: &Arc<Self>,
+        call: &CallSid,
+        claim: &CallClaim,
+        was_connected: bool,
+    ) -> Option<LeftCall> {
         let (context, call, claim) = (self.clone(), call.clone(), claim.clone());
+        let (sender, mut receiver) = oneshot::channel();
         let claiming = async move {
             match context.ledger.claim_call(&call, &claim).await {
-                Ok(claimed) => context.finish_claim(&call, claimed),
+                Ok(claimed) => {
+                    let left = context.finish_claim(&call, claimed);
+                    // The session has begun without it.
+                    if let Err(Some(_)) = sender.send(left) {
+                        context.cancel_left_payments(&call, &claim).await;
+                    }
+                }
                 Err(error) => {
                     error!(event = "call.unclaimed", %error, "The call is not claimed yet: no payment can begin on it.");
                 }
             }
         };
-        let _ = timeout(CLAIM_TIMEOUT, self.tasks.spawn(claiming.in_current_span())).await;
+        self.tasks.spawn(claiming.in_current_span());
+        let patience = if was_connected { TAKE_OVER_TIMEOUT } else { CLAIM_TIMEOUT };
+        if let Ok(claimed) = timeout(patience, &mut receiver).await {
+            return claimed.ok().flatten();
+        }
+        receiver.close();
+        receiver.try_recv().ok().flatten()
     }
 
-    /// Reports a claim, cancels what the last owner has left open, and learns what is known of the call from before.
-    fn finish_claim(self: &Arc<Self>, call: &CallSid, claimed: ClaimedCall) {
-        let ClaimedCall { epoch, about, orphaned } = claimed;
+    /// Reports a claim, cancels what the last owner has left open beside the newest payment, and learns what is known of the
+    /// call from before.
+    fn finish_claim(self: &Arc<Self>, call: &CallSid, claimed: ClaimedCall) -> Option<LeftCall> {
+        let ClaimedCall { epoch, about, left, orphaned } = claimed;
         let is_new = epoch == 1;
         self.telemetry.record_claim(if is_new { ClaimEvent::New } else { ClaimEvent::TakenOver });
         if !is_new {
-            warn!(
-                event = "call.taken_over",
-                epoch,
-                open_payments = orphaned.len(),
-                "This server takes a call over from another one. What is open of its payments is cancelled, and what was submitted \
-                 is unknown until Twilio reports it."
-            );
+            warn!(event = "call.taken_over", epoch, "This server takes a call over from another one.");
         }
         self.cancel_orphaned(orphaned);
         if let Some(about) = about {
             self.pending_calls.learn(call, &about);
         }
+        left
+    }
+
+    /// Cancels what the last owner of a call has left open, and this server does not take up.
+    pub(super) async fn cancel_left_payments(self: &Arc<Self>, call: &CallSid, claim: &CallClaim) {
+        match self.ledger.orphan_left_payments(call, claim).await {
+            Ok(orphaned) => {
+                if !orphaned.is_empty() {
+                    warn!(
+                        event = "call.payment_not_taken_up",
+                        "A payment that the last server of a call had begun is cancelled: it could not be taken up."
+                    );
+                }
+                self.cancel_orphaned(orphaned);
+            }
+            Err(error) => {
+                error!(event = "call.left_open", %error, "What the last server of a call has left open could not be cancelled.");
+            }
+        }
+    }
+
+    /// Says that this server has begun: the others know it now, or those that had the file before it have gone.
+    pub(crate) async fn enter_ledger(&self) -> Result<(), LedgerError> {
+        match &self.fleet {
+            Some(fleet) => fleet.beat(&self.ledger, false).await,
+            None => self.ledger.replace_servers(self.server).await,
+        }
     }
 
     /// Says that this server lives, and keeps the calls that it has in step with the ledger. Never returns.
     pub(crate) async fn keep_calls(self: Arc<Self>) {
-        let Some(fleet) = self.fleet.clone() else { return std::future::pending().await };
         let (mut beat, mut seen) = (interval(BEAT_INTERVAL), Seen::default());
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut is_draining = false;
         loop {
-            beat.tick().await;
+            tokio::select! {
+                _ = beat.tick() => {}
+                // The others are told at once.
+                () = self.soft_stop.cancelled(), if !is_draining => is_draining = true,
+            }
+            let beaten = match &self.fleet {
+                Some(fleet) => fleet.beat(&self.ledger, self.soft_stop.is_cancelled()).await,
+                None => Ok(()),
+            };
             // A failure is a fault of the ledger, which is logged where it begins.
-            if fleet.beat(&self.ledger, self.soft_stop.is_cancelled()).await.is_ok()
-                && let Err(error) = self.follow_ledger(&fleet, &mut seen).await
+            if beaten.is_ok()
+                && let Err(error) = self.follow_ledger(&mut seen).await
             {
                 info!(event = "fleet.unread", %error, "Who has which call could not be read; the next beat reads it.");
             }
         }
     }
 
-    async fn follow_ledger(self: &Arc<Self>, fleet: &Arc<Fleet>, seen: &mut Seen) -> Result<(), LedgerError> {
-        self.hear_missed_callbacks(fleet).await?;
-        self.check_claims(fleet, seen).await?;
-        self.put_away_ownerless(fleet, seen).await?;
+    async fn follow_ledger(self: &Arc<Self>, seen: &mut Seen) -> Result<(), LedgerError> {
+        if self.fleet.is_some() {
+            self.hear_missed_callbacks().await?;
+        }
+        self.check_claims(seen).await?;
+        self.put_away_ownerless(seen).await?;
         seen.beats = seen.beats.wrapping_add(1);
-        if seen.beats.is_multiple_of(BEATS_PER_REMOVAL) {
+        if seen.beats.is_multiple_of(BEATS_PER_REMOVAL) && self.fleet.is_some() {
             self.ledger.remove_expired_calls().await?;
         }
         Ok(())
     }
 
     /// Lets the calls of this server hear the callbacks that could not be sent on to it.
-    async fn hear_missed_callbacks(&self, fleet: &Fleet) -> Result<(), LedgerError> {
-        for (call, callback) in self.ledger.take_missed_callbacks(fleet.id()).await? {
+    async fn hear_missed_callbacks(&self) -> Result<(), LedgerError> {
+        for (call, callback) in self.ledger.take_missed_callbacks(self.server).await? {
             if let Some(callback) = read_left_callback(&callback, &self.callback_digester) {
                 info!(event = "fleet.callback_heard", call_sid = %call, "A callback that came to another server is heard.");
                 self.calls.deliver(&call, SessionMessage::PaymentStatus(Box::new(callback)));
@@ -117,10 +189,10 @@ impl SessionContext {
 
     /// Lets go of calls that another server has, and claims those that nobody has. What this server has by the ledger and is
     /// not live is put away.
-    async fn check_claims(self: &Arc<Self>, fleet: &Arc<Fleet>, seen: &mut Seen) -> Result<(), LedgerError> {
+    async fn check_claims(self: &Arc<Self>, seen: &mut Seen) -> Result<(), LedgerError> {
         // First what is live here: a call that begins meanwhile is not taken for a left-over.
         let live = self.calls.live_calls();
-        let own = self.ledger.calls_of_server(fleet.id()).await?;
+        let own = self.ledger.calls_of_server(self.server).await?;
         let own: HashMap<CallSid, OwnedCall> = own.into_iter().map(|owned| (owned.call.clone(), owned)).collect();
         let mut unclaimed = HashSet::new();
         for call in &live {
@@ -137,16 +209,21 @@ impl SessionContext {
                 ClaimState::Lost => continue,
                 // Its session is about to claim it.
                 ClaimState::Unclaimed if !seen.unclaimed.contains(call.sid()) => {}
-                ClaimState::Held(_) | ClaimState::Unclaimed => self.check_claim(fleet, call.sid(), claim).await?,
+                ClaimState::Held(_) | ClaimState::Unclaimed => self.check_claim(call.sid(), claim).await?,
             }
             unclaimed.insert(call.sid().clone());
         }
         seen.unclaimed = unclaimed;
-        let is_live = |sid: &CallSid| self.calls.is_live(sid) || fleet.is_putting_away(sid);
+        let (now, patience) = (Instant::now(), self.environment.resume_timeout);
+        let is_live = |sid: &CallSid| {
+            self.calls.is_live(sid)
+                || self.put_away_calls.contains(sid)
+                || self.hand_overs.is_under_way(sid, patience, now)
+        };
         let left_over = own.into_values().filter(|owned| !is_live(&owned.call));
         let left_over: HashSet<_> = left_over.map(|owned| (owned.call, owned.epoch)).collect();
         for (call, epoch) in left_over.intersection(&seen.left_over) {
-            self.put_away(fleet, OwnerlessCall { call: call.clone(), epoch: Some(*epoch) }).await?;
+            self.put_away(OwnerlessCall { call: call.clone(), epoch: Some(*epoch) }).await?;
         }
         seen.left_over = left_over;
         Ok(())
@@ -154,16 +231,11 @@ impl SessionContext {
 
     /// Looks who has a call that is live here and not this server's by the ledger. One that another server has, or had until it
     /// was over, ends here. One that nobody has is claimed.
-    async fn check_claim(
-        self: &Arc<Self>,
-        fleet: &Fleet,
-        call: &CallSid,
-        claim: &CallClaim,
-    ) -> Result<(), LedgerError> {
+    async fn check_claim(self: &Arc<Self>, call: &CallSid, claim: &CallClaim) -> Result<(), LedgerError> {
         let owner = self.ledger.find_owner(call).await?.and_then(|owner| owner.server);
         let is_held = matches!(claim.state(), ClaimState::Held(_));
         let has_moved = match owner {
-            Some(owner) => is_held && owner != fleet.id(),
+            Some(owner) => is_held && owner != self.server,
             None => is_held && self.ledger.load_call_stage(call).await? == Some(CallStage::Ended),
         };
         let span = info_span!("call", call_sid = %call);
@@ -178,20 +250,24 @@ impl SessionContext {
             self.calls.deliver(call, SessionMessage::Moved);
         } else {
             let claimed = self.ledger.claim_call(call, claim).await?;
-            let _entered = span.entered();
-            info!(
-                event = "call.claimed",
-                epoch = claimed.epoch,
-                "The call, which could not be claimed when it began, is claimed."
-            );
-            self.finish_claim(call, claimed);
+            let left = span.in_scope(|| {
+                info!(
+                    event = "call.claimed",
+                    epoch = claimed.epoch,
+                    "The call, which could not be claimed when it began, is claimed."
+                );
+                self.finish_claim(call, claimed)
+            });
+            if left.is_some() {
+                self.cancel_left_payments(call, claim).instrument(span).await;
+            }
         }
         Ok(())
     }
 
     /// Puts away the calls whose server is gone for [`resume_timeout`](crate::call::CallEnvironment::resume_timeout), since
     /// until then a new socket may claim them, and those that are over.
-    async fn put_away_ownerless(self: &Arc<Self>, fleet: &Arc<Fleet>, seen: &mut Seen) -> Result<(), LedgerError> {
+    async fn put_away_ownerless(self: &Arc<Self>, seen: &mut Seen) -> Result<(), LedgerError> {
         let (now, patience) = (Instant::now(), self.environment.resume_timeout);
         let (mut ownerless, mut due) = (HashMap::new(), Vec::new());
         for call in self.ledger.calls_without_server().await? {
@@ -202,7 +278,7 @@ impl SessionContext {
             ownerless.insert(call, since);
         }
         seen.ownerless = ownerless;
-        for dead in fleet.dead_servers() {
+        for dead in self.fleet.as_ref().map(|fleet| fleet.dead_servers()).unwrap_or_default() {
             let calls = self.ledger.calls_of_server(dead.record.id).await?;
             if calls.is_empty() {
                 self.ledger.remove_dead_server(&dead.record).await?;
@@ -212,32 +288,32 @@ impl SessionContext {
             let calls = calls.into_iter().filter(|owned| is_late || owned.has_ended);
             due.extend(calls.map(|owned| OwnerlessCall { call: owned.call, epoch: Some(owned.epoch) }));
         }
-        due.retain(|call| !self.calls.is_live(&call.call) && !fleet.is_putting_away(&call.call));
+        due.retain(|call| !self.calls.is_live(&call.call) && !self.put_away_calls.contains(&call.call));
         for call in due.into_iter().take(MAX_PUT_AWAY) {
-            self.put_away(fleet, call).await?;
+            self.put_away(call).await?;
         }
         Ok(())
     }
 
     /// Puts away a call of which Twilio says that it is over, unless a living server has it.
     pub(crate) async fn put_away_ended(self: &Arc<Self>, call: &CallSid) {
-        let Some(fleet) = &self.fleet else { return };
         if self.calls.is_live(call) {
             return;
         }
         let put_away = async {
             let Some(owner) = self.ledger.find_owner(call).await? else { return Ok(()) };
             let seen = OwnerlessCall { call: call.clone(), epoch: Some(owner.epoch) };
-            if fleet.has_living_owner(&owner) { Ok(()) } else { self.put_away(fleet, seen).await }
+            if self.has_living_owner(&owner) { Ok(()) } else { self.put_away(seen).await }
         };
         // Otherwise a later beat finds it.
         let _: Result<(), LedgerError> = put_away.await;
     }
 
     /// Claims a call that no living server has, cancels what is open of it, and forgets it.
-    async fn put_away(self: &Arc<Self>, fleet: &Arc<Fleet>, seen: OwnerlessCall) -> Result<(), LedgerError> {
-        let claim = CallClaim::new(fleet.id());
-        let Some(orphaned) = self.ledger.claim_ownerless(&seen, &claim).await? else { return Ok(()) };
+    async fn put_away(self: &Arc<Self>, seen: OwnerlessCall) -> Result<(), LedgerError> {
+        let claim = CallClaim::new(self.server);
+        let Some(put_away) = self.ledger.claim_ownerless(&seen, &claim).await? else { return Ok(()) };
+        let PutAwayCall { orphaned, state } = put_away;
         let call = seen.call;
         let span = info_span!("call", call_sid = %call);
         span.in_scope(|| {
@@ -249,22 +325,25 @@ impl SessionContext {
             );
         });
         self.telemetry.record_claim(ClaimEvent::PutAway);
-        fleet.begin_putting_away(call.clone());
-        let (context, fleet) = (self.clone(), fleet.clone());
+        self.put_away_calls.lock().insert(call.clone());
+        let context = self.clone();
         let work = async move {
             context.cancel_payments(orphaned).await;
-            context.release_call(&call, Some(&claim)).await;
-            fleet.finish_putting_away(&call);
+            if context.reports_call_ends
+                && let Some(kept) = state.and_then(|state| KeptCall::parse(&state))
+            {
+                record_call_end(&context, kept.into_end(call.clone(), &claim)).await;
+            }
+            context.release_call(&call, &claim).await;
+            context.put_away_calls.lock().remove(&call);
         };
         self.tasks.spawn(work.instrument(span));
         Ok(())
     }
 
     /// Removes the row of a call whose server or session broke, once its payments are cancelled.
-    pub(super) async fn release_call(&self, call: &CallSid, claim: Option<&CallClaim>) {
-        if let Some(claim) = claim
-            && let Err(error) = self.ledger.release_call(call, claim).await
-        {
+    pub(super) async fn release_call(&self, call: &CallSid, claim: &CallClaim) {
+        if let Err(error) = self.ledger.release_call(call, claim).await {
             info!(event = "fleet.unreleased", %error, "The row of a call could not be removed; a later beat removes it.");
         }
     }
@@ -279,13 +358,28 @@ impl SessionContext {
     /// Cancels payments that a server or a session has left open.
     pub(crate) async fn cancel_payments(&self, orphaned: Vec<OrphanedPayment>) {
         let settings = self.assets.library().server.payment_settings(&self.environment);
-        let client_of = |server: Option<ServerId>| match (&self.fleet, server) {
-            (Some(fleet), Some(server)) if server != fleet.id() => {
+        let client_of = |server| self.client_reporting_to(server);
+        recovery::cancel_orphaned_payments(self.ledger.clone(), client_of, settings, orphaned).await;
+    }
+
+    /// The client for a payment that Twilio reports to a server: a request that is repeated has to be the same.
+    pub(super) fn client_reporting_to(&self, server: Option<ServerId>) -> Arc<TwilioClient> {
+        match (&self.fleet, server) {
+            (Some(fleet), Some(server)) if server != self.server => {
                 let callback = fleet.url_of(server).http_url(PAYMENT_STATUS_CALLBACK);
                 Arc::new(self.twilio.with_status_callback(callback))
             }
             _ => self.twilio.clone(),
-        };
-        recovery::cancel_orphaned_payments(self.ledger.clone(), client_of, settings, orphaned).await;
+        }
+    }
+
+    /// Whether the owner of a call, which is not live here, is another server that lives.
+    pub(super) fn has_living_owner(&self, owner: &CallOwner) -> bool {
+        self.fleet.as_ref().is_some_and(|fleet| fleet.is_elsewhere(owner))
+    }
+
+    /// Whether another server takes the calls that this one has while it drains.
+    pub(crate) fn has_successor(&self) -> bool {
+        self.fleet.as_ref().is_some_and(|fleet| fleet.has_successor())
     }
 }

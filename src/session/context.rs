@@ -11,9 +11,11 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::admission::{MAX_REMEMBERED_CALLS, SocketAdmission};
+use super::claims::PutAwayCalls;
+use super::hand_over::HandOvers;
 use super::lifecycle::record_call_end;
 use super::registry::Registration;
-use super::{CONTEXT_KEY, CallRegistry, MANIFEST_KEY, PendingCalls, SharedSettings};
+use super::{CONTEXT_KEY, CallRegistry, JournalWriter, MANIFEST_KEY, PendingCalls, SharedSettings};
 use crate::assets::{CurrentAssets, Library};
 use crate::business_tools::BusinessToolClient;
 use crate::call::{CallEnvironment, ModelEvent, ToolSpec};
@@ -25,9 +27,11 @@ use crate::ids::CallSid;
 use crate::ledger::{CallData, CallEnd, Ledger, LedgerError};
 use crate::llm::Profile;
 use crate::log_limit::LogLimiter;
+use crate::payment::PaymentId;
 use crate::redact::Private;
 use crate::relay::Setup;
 use crate::response_service::ResponseService;
+use crate::server_id::ServerId;
 use crate::telemetry::Telemetry;
 use crate::tools::ToolContext;
 use crate::usage_limits::{AdmissionError, CallerKey, Usage};
@@ -51,14 +55,20 @@ pub struct SessionContext {
     pub twilio: Arc<twilio::TwilioClient>,
     /// Runs the tools of the business.
     pub business_tools: Arc<BusinessToolClient>,
+    /// Writes what another server needs to take calls up; `None` if the ledger has no key to seal it with.
+    pub(crate) journal: Option<JournalWriter>,
     /// Where all measurements go.
     pub(crate) telemetry: Arc<Telemetry>,
     /// The payment ledger.
     pub ledger: Ledger,
     /// Limits the log lines that anyone can cause.
     pub(crate) log_limiter: Arc<LogLimiter>,
+    /// This server.
+    pub server: ServerId,
     /// The servers that share the ledger; `None` if this one has it alone.
     pub fleet: Option<Arc<Fleet>>,
+    /// The calls without a living server whose payments this one cancels.
+    pub(crate) put_away_calls: PutAwayCalls,
     /// The live calls.
     pub calls: CallRegistry,
     /// Decides which sockets belong to a call of ours.
@@ -77,6 +87,8 @@ pub struct SessionContext {
     pub soft_stop: CancellationToken,
     /// How long live calls may continue while draining. Calls without an open payment get half of it.
     pub drain_timeout: Duration,
+    /// When the server began to drain, and which calls it has handed over.
+    pub(crate) hand_overs: HandOvers,
     /// Cancelled to end all sessions immediately.
     pub hard_stop: CancellationToken,
 }
@@ -198,12 +210,19 @@ impl SessionContext {
         }
     }
 
-    /// Returns the services that the tools of a call use.
-    pub(super) fn tool_context(&self, setup: &Setup, library: &Library, claim: Option<CallClaim>) -> Arc<ToolContext> {
+    /// Returns the services that the tools of a call use. Twilio reports on the payment that was taken up to its first server.
+    pub(super) fn tool_context(
+        &self,
+        setup: &Setup,
+        library: &Library,
+        claim: Option<CallClaim>,
+        taken_up: Option<(PaymentId, Option<ServerId>)>,
+    ) -> Arc<ToolContext> {
         let ledger = self.ledger.with_limits(library.server.limits.clone(), self.environment.payment.currency);
         let mut call = CallData::from_setup(setup);
         call.attestation = self.pending_calls.attestation(&setup.call_sid);
         call.claim = claim;
-        Arc::new(ToolContext { twilio: self.twilio.clone(), ledger, call })
+        let taken_up = taken_up.map(|(payment, server)| (payment, self.client_reporting_to(server)));
+        Arc::new(ToolContext { twilio: self.twilio.clone(), taken_up, ledger, call })
     }
 }

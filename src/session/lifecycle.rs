@@ -13,8 +13,10 @@ use uuid::Uuid;
 use super::agent_config::AgentConfig;
 use super::external_calls::ExternalCalls;
 use super::inputs::Inputs;
+use super::journal::{CallJournal, KeptCall};
 use super::parameters;
-use super::registry::{HandOverSocketError, Registration};
+use super::registry::HandOverSocketError;
+use super::take_up;
 use super::tool_runner::ToolRunner;
 use super::turn_recorder::TurnRecorder;
 use super::{RelaySocket, Session, SessionContext, SessionEnd, SocketInput, SocketOutput};
@@ -26,6 +28,7 @@ use crate::call_stage::CallStage;
 use crate::ids::CallSid;
 use crate::ledger::{CallData, CallEnd};
 use crate::payment;
+use crate::redact::Private;
 use crate::relay::{IncomingFrame, Setup};
 use crate::telemetry::{CallRecord, CallTotals};
 use crate::tools::ToolContext;
@@ -55,7 +58,7 @@ pub(crate) async fn serve_socket(context: Arc<SessionContext>, mut socket: Relay
         return;
     };
     context.refresh_stage(&setup.call_sid).await;
-    match context.admission.admit(&mut setup, Instant::now()) {
+    let is_new = match context.admission.admit(&mut setup, Instant::now()) {
         Ok((session, is_new)) => {
             let stage = Some(CallStage::Connected(session));
             match is_new {
@@ -64,19 +67,21 @@ pub(crate) async fn serve_socket(context: Arc<SessionContext>, mut socket: Relay
                 true => drop(context.write_stage(&setup.call_sid, stage)),
                 false => {}
             }
+            is_new
         }
         Err(error) => {
             context.admission.log_refusal("socket", &error);
             let _ = socket.send(SocketOutput::Close(1008, "this socket belongs to no call of this server")).await;
             return;
         }
-    }
+    };
     socket.mark_identified();
     let span = info_span!("call", call_sid = %setup.call_sid);
     match context.calls.hand_over_socket(&setup.call_sid, socket) {
         Ok(()) => {}
         Err(HandOverSocketError::UnknownCall(socket)) => {
-            run_session(context, setup, socket).instrument(span).await;
+            let was_connected = !is_new || setup.is_reconnect();
+            run_session(context, setup, socket, was_connected).instrument(span).await;
         }
         // The session keeps what it knows of the caller's payment. Twilio asks for a new socket.
         Err(HandOverSocketError::MailboxFull(mut socket)) => {
@@ -103,10 +108,11 @@ async fn first_frame(socket: &mut RelaySocket) -> Option<SocketInput> {
 
 /// Runs a session from registration to its end, and logs both. What only the beginning and the end need is in boxes, so
 /// that the task has no room for it while the call lasts.
-async fn run_session(context: Arc<SessionContext>, setup: Setup, socket: RelaySocket) {
+async fn run_session(context: Arc<SessionContext>, setup: Setup, socket: RelaySocket, was_connected: bool) {
     let started = (Instant::now(), Timestamp::now());
-    let Some(begun) = Box::pin(begin_session(&context, setup, socket, started)).await else { return };
-    let BegunSession { mut session, actions, tools, outbound } = begun;
+    let begun = Box::pin(begin_session(&context, setup, socket, started, was_connected)).await;
+    let Some(begun) = begun else { return };
+    let BegunSession { mut session, actions, tools, outbound, call_began_on } = begun;
     let (end, ending, totals) = AssertUnwindSafe(session.run(actions)).catch_unwind().await.unwrap_or_else(|_| {
         context.tasks.spawn(recover_panicked_session(context.clone(), tools.call.clone()).in_current_span());
         (SessionEnd::Panicked, CallEnding::default(), CallTotals::default())
@@ -118,14 +124,19 @@ async fn run_session(context: Arc<SessionContext>, setup: Setup, socket: RelaySo
     let call_end = CallEnd {
         call: tools.call.clone(),
         outbound,
-        started_at: started_on,
+        started_at: call_began_on,
         reason,
         handoff: ending.handoff_data,
         summary: ending.notes.summary,
         arguments: ending.notes.arguments,
         is_recovered: end == SessionEnd::Panicked,
     };
-    Box::pin(forget_call(&context, call_end)).await;
+    if end == SessionEnd::HandedOver {
+        // Another server will report its end.
+        leave_call(&context, &call_end.call.call_sid);
+    } else {
+        Box::pin(forget_call(&context, call_end)).await;
+    }
     let (began_at, duration, end) = (started_on, started_at.elapsed(), end.as_str());
     let call_sid = tools.call.call_sid.clone();
     let call = CallRecord { call_sid, outbound, began_at, duration, end, reason, is_handed_off, totals };
@@ -139,6 +150,8 @@ struct BegunSession {
     actions: Vec<Action>,
     tools: Arc<ToolContext>,
     outbound: bool,
+    /// When the call began, perhaps on another server.
+    call_began_on: Timestamp,
 }
 
 /// Registers a session and begins its call. `None` if there are too many calls.
@@ -147,6 +160,7 @@ async fn begin_session(
     mut setup: Setup,
     mut socket: RelaySocket,
     (started_at, started_on): (Instant, Timestamp),
+    was_connected: bool,
 ) -> Option<BegunSession> {
     if let Err(error) = context.admit_session(&setup, started_at) {
         context.usage.monitor.report(error.limit());
@@ -159,22 +173,35 @@ async fn begin_session(
     info!(event = "call.connected", live_calls, outbound, "The call is connected.");
 
     let sid = setup.call_sid.clone();
-    let claim = claim_call(context, &sid, &registration).await;
-    let due_required = context.environment.payment.due_required;
-    parameters::merge_business_lookup(&mut setup, context.pending_calls.business_lookup(&sid), due_required);
-    parameters::warn_of_unknown_names(&setup);
-    let request = match custom_parameter(&setup, CALL_REFERENCE) {
-        Some(own) => context.find_order(own, &sid).await,
-        None => None,
+    let claim = CallClaim::new(context.server);
+    registration.set_claim(claim.clone());
+    let left = context.claim_call(&sid, &claim, was_connected).await;
+    let kept = match left.as_ref().and_then(|left| KeptCall::parse(left.state.as_ref()?)) {
+        Some(kept) => {
+            setup.custom_parameters = Private::new(kept.parameters.clone());
+            kept
+        }
+        None => learn_call(context, &mut setup, left.is_some(), started_on).await,
     };
-    let request = request.as_ref().map(|data| &**data.reveal());
+    let order = kept.order();
+    let request = order.as_ref().map(|data| &**data.reveal());
     let library = context.assets.library();
-    let (agent_config, has_agent) = configure_agent(context, library.clone(), &setup);
+    let (agent_config, has_agent) = configure_agent(context, library.clone(), &kept.keys());
     let settings = context.settings.of(&library, &context.environment);
     let settings = if has_agent { settings } else { Arc::new(CallSettings { has_agent, ..(*settings).clone() }) };
-    let tool_context = context.tool_context(&setup, &library, claim);
+    let reported_to =
+        left.as_ref().and_then(|left| left.payment.as_ref()).map(|left| (left.payment.id, left.reported_to));
+    let tool_context = context.tool_context(&setup, &library, Some(claim.clone()), reported_to);
     let known = load_known_payments(&tool_context).await;
-    let (call, actions) = Call::begin(settings.clone(), &setup, request, &known, Uuid::new_v4(), started_at.into_std());
+    let resumed = take_up::read_left_call(left, &kept, &settings, &setup, started_on);
+    if reported_to.is_some() && resumed.as_ref().is_none_or(|resumed| resumed.payment.is_none()) {
+        context.cancel_left_payments(&sid, &claim).await;
+    }
+    let (nonce, now) = (Uuid::new_v4(), started_at.into_std());
+    let (call, actions) = match resumed {
+        Some(resumed) => Call::resume(settings.clone(), &setup, request, &known, resumed, nonce, now),
+        None => Call::begin(settings.clone(), &setup, request, &known, nonce, now),
+    };
     if let Some(error) = call.terms_error() {
         error!(event = "call_parameters.no_payment", %error, "The call's parameters allow no payment.");
     }
@@ -184,6 +211,8 @@ async fn begin_session(
     if has_agent {
         context.response_service.prewarm(&agent_config.profile());
     }
+    let call_began_on = kept.started_at;
+    let journal = context.journal.clone().map(|writer| CallJournal::new(writer, sid.clone(), claim, kept, started_at));
     let session = Session {
         context: context.clone(),
         tools,
@@ -202,27 +231,37 @@ async fn begin_session(
         registration,
         turns: TurnRecorder::new(sid, started_at.into_std(), started_on, context.telemetry.prices()),
         external_calls: ExternalCalls::default(),
+        journal,
         bad_frames: 0,
         send_failed: false,
-        drain_deadlines: None,
+        drain: None,
         payment_ended_at: None,
         end: None,
         closed: None,
     };
-    Some(BegunSession { session: Box::new(session), actions, tools: tool_context, outbound })
+    Some(BegunSession { session: Box::new(session), actions, tools: tool_context, outbound, call_began_on })
 }
 
-/// Claims a call that begins, if several servers share the ledger, and remembers what is known of it.
-async fn claim_call(context: &Arc<SessionContext>, call: &CallSid, registration: &Registration) -> Option<CallClaim> {
-    let claim = CallClaim::new(context.fleet.as_ref()?.id());
-    registration.set_claim(claim.clone());
-    context.claim_call(call, &claim).await;
-    Some(claim)
+/// Learns what a call begins with that no server has kept: what the business says of it, or its order. `was_live`: another
+/// server has had it, so that it is not greeted again.
+async fn learn_call(context: &SessionContext, setup: &mut Setup, was_live: bool, began_on: Timestamp) -> KeptCall {
+    let due_required = context.environment.payment.due_required;
+    let lookup = context.pending_calls.business_lookup(&setup.call_sid);
+    parameters::merge_business_lookup(setup, lookup, due_required);
+    parameters::warn_of_unknown_names(setup);
+    if was_live {
+        setup.mark_as_reconnect();
+    }
+    let order = match custom_parameter(setup, CALL_REFERENCE) {
+        Some(own) => context.find_order(own, &setup.call_sid).await,
+        None => None,
+    };
+    KeptCall::new(began_on, setup, order.as_ref(), context_keys(setup))
 }
 
 /// Returns the agent of a call, and whether there is one.
-fn configure_agent(context: &SessionContext, library: Arc<Library>, setup: &Setup) -> (AgentConfig, bool) {
-    match AgentConfig::new(library.clone(), &context_keys(setup)) {
+fn configure_agent(context: &SessionContext, library: Arc<Library>, keys: &ContextKeys) -> (AgentConfig, bool) {
+    match AgentConfig::new(library.clone(), keys) {
         Ok(agent_config) => (agent_config.with_listed_tools(context.business_tools.listed()), true),
         Err(error) => {
             error!(event = "assets.unknown_key", %error, "The call names an unknown asset; a person takes over.");
@@ -238,9 +277,14 @@ async fn forget_call(context: &SessionContext, end: CallEnd) {
     if context.calls.is_live(sid) {
         return;
     }
+    leave_call(context, sid);
+    record_call_end(context, end).await;
+}
+
+/// Forgets what only this server knew of a call.
+fn leave_call(context: &SessionContext, sid: &CallSid) {
     context.usage.admissions.release(sid);
     context.pending_calls.remove_call(sid);
-    record_call_end(context, end).await;
 }
 
 /// Records the end of a call: abandons its open payments, except those of a panicked session, which are cancelled first,
@@ -286,7 +330,10 @@ async fn recover_panicked_session(context: Arc<SessionContext>, call: CallData) 
         match context.ledger.recover_open_payments_of(&call.call_sid, call.claim.as_ref()).await {
             Ok(orphaned) => {
                 context.cancel_payments(orphaned).await;
-                return context.release_call(&call.call_sid, call.claim.as_ref()).await;
+                if let Some(claim) = &call.claim {
+                    context.release_call(&call.call_sid, claim).await;
+                }
+                return;
             }
             Err(_) if Instant::now() < retry_until && !context.hard_stop.is_cancelled() => {
                 tokio::time::sleep(Duration::from_secs(1)).await;

@@ -202,6 +202,11 @@ impl CallRegistry {
         self.lock().by_sid.len()
     }
 
+    /// Returns the claim by which this server has a live call.
+    pub(crate) fn claim_of(&self, sid: &CallSid) -> Option<CallClaim> {
+        self.lock().by_sid.get(sid)?.live.claim().cloned()
+    }
+
     /// Returns what operators may see of each live call, in no order.
     pub(crate) fn live_calls(&self) -> Vec<Arc<LiveCall>> {
         self.lock().by_sid.values().map(|handle| handle.live.clone()).collect()

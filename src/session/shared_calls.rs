@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
 use super::{OutboundCallData, SessionContext};
+use crate::call_claim::ClaimState;
 use crate::fleet::{Fleet, PeerStatus};
 use crate::ids::CallSid;
 use crate::ledger::{CallOwner, LedgerError};
@@ -18,6 +19,9 @@ use crate::server_id::ServerId;
 
 /// How long a request waits for the ledger. Without its answer the call goes on.
 const LEDGER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a request waits to learn whether a call that was taken over has moved on.
+const OWNER_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// How long it is tried to leave a callback for another server, and the pause in between.
 const LEAVE_TIMEOUT: Duration = Duration::from_mins(1);
@@ -73,13 +77,23 @@ impl SessionContext {
         timeout(LEDGER_TIMEOUT, self.ledger.find_owner(call)).await.ok()?.ok()?
     }
 
+    /// Whether this server has taken over a call that is live here, and no other one has it since. While the ledger does not
+    /// say, it has it.
+    pub(crate) async fn has_taken_over(&self, call: &CallSid) -> bool {
+        let claim = self.calls.claim_of(call).map(|claim| claim.state());
+        if !matches!(claim, Some(ClaimState::Held(epoch)) if epoch > 1) {
+            return false;
+        }
+        let owner = timeout(OWNER_TIMEOUT, self.ledger.find_owner(call)).await;
+        !matches!(owner, Ok(Ok(Some(owner))) if owner.server != Some(self.server))
+    }
+
     /// Whether a call is live, here or on another server.
     pub(crate) async fn is_live_anywhere(&self, call: &CallSid) -> bool {
         if self.calls.is_live(call) {
             return true;
         }
-        let Some(fleet) = &self.fleet else { return false };
-        self.find_owner(call).await.is_some_and(|owner| fleet.has_living_owner(&owner))
+        self.fleet.is_some() && self.find_owner(call).await.is_some_and(|owner| self.has_living_owner(&owner))
     }
 
     /// Lets every server know what this one knows of a call that rings. A ledger that cannot be written is not waited for.

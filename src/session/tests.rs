@@ -18,6 +18,7 @@ use crate::call::{CallEnvironment, ContextKeys, ToolCall};
 use crate::config::{Config, Vars};
 use crate::ledger::{CallData, Ledger, TempDirectory};
 use crate::response_service::ResponseService;
+use crate::server_id::ServerId;
 use crate::socket_token::{SOCKET_TOKEN, SocketTokens};
 use crate::usage_limits::Usage;
 use crate::{payment, twilio};
@@ -43,7 +44,10 @@ pub(super) async fn context_with(base_url: &str, more: &[(&str, &str)]) -> (Arc<
     let (assets, tasks) = (Assets::built_in(), TaskTracker::new());
     let directory = TempDirectory::new();
     let context = Arc::new(SessionContext {
+        server: ServerId::generate(),
         fleet: None,
+        put_away_calls: PutAwayCalls::default(),
+        journal: None,
         telemetry: Arc::default(),
         ledger: Ledger::open(&directory.file()).await.unwrap(),
         response_service: ResponseService::new(
@@ -79,6 +83,7 @@ pub(super) async fn context_with(base_url: &str, more: &[(&str, &str)]) -> (Arc<
         tasks,
         soft_stop: CancellationToken::new(),
         drain_timeout: config.drain_timeout,
+        hand_overs: HandOvers::default(),
         hard_stop: CancellationToken::new(),
     });
     (context, directory)

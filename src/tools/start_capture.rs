@@ -31,7 +31,7 @@ pub(crate) async fn open_session(context: &ToolContext, create: &CreatePayment) 
         return refusal_outcome(context, &refusal);
     }
     let answer = to_twilio_response(
-        context.twilio.create_payment(&context.call.call_sid, create).await.map(TwilioResponse::Created),
+        context.client_for(create.id).create_payment(&context.call.call_sid, create).await.map(TwilioResponse::Created),
     );
     log_lost_response(context.ledger.record_create_response(create, &answer).await);
     ToolOutcome::Payment(answer)

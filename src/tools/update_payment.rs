@@ -26,7 +26,7 @@ pub(crate) async fn update_payment(context: &ToolContext, update: &UpdatePayment
         ),
         Err(refusal) => return refusal_outcome(context, &refusal),
     }
-    let sent = context.twilio.update_payment(&context.call.call_sid, update).await;
+    let sent = context.client_for(update.id).update_payment(&context.call.call_sid, update).await;
     let answer = to_twilio_response(sent.map(|()| TwilioResponse::Accepted));
     log_lost_response(context.ledger.record_update_response(update, &answer).await);
     ToolOutcome::Payment(answer)

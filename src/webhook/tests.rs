@@ -110,7 +110,7 @@ async fn submit_payment(ledger: &Ledger, n: u32) {
                     idempotency_key: key,
                     action: change,
                     abandon_reason: None,
-                    is_foreign: false,
+                    needs_claim: false,
                 },
             )
             .await

@@ -123,12 +123,34 @@ impl TestCall {
         known: &payment::PriorPayments,
     ) -> Self {
         let now = Instant::now();
-        let frame = format!(
-            r#"{{"type":"setup","callSid":"CA1","direction":"inbound","from":"+14155550100","callStatus":"RINGING",
-            "customParameters":{parameters}}}"#
-        );
-        let Ok(IncomingFrame::Setup(setup)) = IncomingFrame::parse(&frame) else { panic!("a setup frame") };
-        let (call, actions) = Call::begin(Arc::new(settings), &setup, request, known, Uuid::nil(), now);
+        let begun = Call::begin(Arc::new(settings), &setup(parameters), request, known, Uuid::nil(), now);
+        Self::from_beginning(begun, now)
+    }
+
+    /// Another server goes on with the call, which this one has left as it is. `known` is what the ledger knows.
+    pub(in crate::call) fn resume_elsewhere(mut self, is_handed_over: bool, known: &payment::PriorPayments) -> Self {
+        let mut items = Vec::new();
+        for (_, item) in self.inner.take_journal_changes(&mut JournalCursor::default()) {
+            items.extend(item.and_then(|item| ConversationItem::from_journal(&item.to_journal()?)));
+        }
+        let state = serde_json::to_string(&self.inner.state(is_handed_over)).unwrap();
+        let mut open = self.inner.payments.take_open();
+        // Nobody knows whether Twilio got what was being asked.
+        for (capture, (_, tool)) in open.iter_mut().zip(&self.running_tools) {
+            let _ = match tool {
+                Tool::StartCapture(create) => capture.apply_create_response(create, TwilioResponse::Unknown),
+                Tool::UpdatePayment(update) => capture.apply_update_response(update, TwilioResponse::Unknown),
+                _ => continue,
+            };
+        }
+        let age = Duration::from_mins(1);
+        let resumed = ResumedCall { state: serde_json::from_str(&state).unwrap(), items, payment: open, age };
+        let settings = self.inner.settings.clone();
+        let begun = Call::resume(settings, &setup("{}"), None, known, resumed, Uuid::from_u128(1), self.now);
+        Self::from_beginning(begun, self.now)
+    }
+
+    fn from_beginning((call, actions): (Call, Vec<Action>), now: Instant) -> Self {
         let mut call = Self {
             inner: call,
             now,
@@ -456,6 +478,15 @@ impl TestCall {
             [("Capture", "expiration-date"), ("PartialResult", "false"), ("Required", ""), ("ExpirationDate", "1229")];
         self.twilio_reports(sid, &date);
     }
+}
+
+fn setup(parameters: &str) -> Setup {
+    let frame = format!(
+        r#"{{"type":"setup","callSid":"CA1","direction":"inbound","from":"+14155550100","callStatus":"RINGING",
+        "customParameters":{parameters}}}"#
+    );
+    let Ok(IncomingFrame::Setup(setup)) = IncomingFrame::parse(&frame) else { panic!("a setup frame") };
+    setup
 }
 
 /// Whether a built-in text asks for a yes: it names the keys. A result does not.

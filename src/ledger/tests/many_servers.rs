@@ -2,9 +2,8 @@
 
 use super::postgres::{PostgresLedger, behind_a_wire, in_postgres};
 use super::*;
-use crate::call_claim::{CallClaim, ClaimState};
+use crate::call_claim::ClaimState;
 use crate::call_stage::CallStage;
-use crate::server_id::ServerId;
 use crate::simulator::WireState;
 
 /// A server of its own on the ledger of another one, with a claim to the call that it has not made yet.
@@ -44,7 +43,9 @@ async fn the_newest_claim_has_the_call() {
     let other = OtherServer::beside(&test).await;
     let claimed = other.ledger.claim_call(&test.call.call_sid, &other.claim).await.unwrap();
     assert_eq!((claimed.epoch, other.claim.state()), (2, ClaimState::Held(2)));
-    assert_eq!(claimed.orphaned.len(), 1, "what the first has left open");
+    assert!(claimed.orphaned.is_empty(), "the second may go on with what the first has left open");
+    let left = claimed.left.unwrap().payment.unwrap();
+    assert_eq!((left.payment.id, left.reported_to), (id, Some(first.server())));
     for change in [UpdateAction::Capture(Field::CardNumber), UpdateAction::Complete, UpdateAction::Cancel] {
         let refused = test.ledger.record_update_request(&test.call, &update(id, "PK1", change, 1)).await;
         assert!(matches!(refused, Err(RecordRequestError::Elsewhere)), "{refused:?}");
@@ -53,8 +54,9 @@ async fn the_newest_claim_has_the_call() {
     assert!(matches!(refused, RecordRequestError::Elsewhere), "{refused:?}");
     assert_eq!(test.event_kinds(id).await, ["opening", "answered", "opened"], "nothing was asked");
     // What the first server does not ask, the second may.
-    let cancel = claimed.orphaned[0].cancel_request("PK1".parse().unwrap());
-    other.ledger.record_update_request(&claimed.orphaned[0].call, &cancel).await.unwrap();
+    let orphaned = other.ledger.orphan_left_payments(&test.call.call_sid, &other.claim).await.unwrap();
+    let cancel = orphaned[0].cancel_request("PK1".parse().unwrap());
+    other.ledger.record_update_request(&orphaned[0].call, &cancel).await.unwrap();
     test.deliver_callback("PK1", &[("Result", "caller-hung-up")]).await;
     assert!(test.event_kinds(id).await.contains(&"ended".to_owned()), "what Twilio reports is written by anybody");
     first.lose();
@@ -112,7 +114,7 @@ async fn a_call_without_a_living_server_is_put_away_once() {
     let put_away = async |server: &OtherServer| server.ledger.claim_ownerless(&found[0], &server.claim).await.unwrap();
     let (first, second) = tokio::join!(put_away(&one), put_away(&two));
     assert!(first.is_some() != second.is_some());
-    let orphaned = first.or(second).unwrap();
+    let orphaned = first.or(second).unwrap().orphaned;
     assert_eq!(orphaned.len(), 0, "the second payment has ended the first");
     assert_eq!(test.state(open).await, PaymentState::Abandoned);
     assert_eq!(test.state(submitted).await, PaymentState::Unknown);
@@ -128,7 +130,7 @@ async fn a_payment_whose_call_has_no_row_is_found() {
     let other = OtherServer::beside(&test).await;
     let found = other.ledger.calls_without_server().await.unwrap();
     assert_eq!(found, [seen(&test, None)]);
-    let orphaned = other.ledger.claim_ownerless(&found[0], &other.claim).await.unwrap().unwrap();
+    let orphaned = other.ledger.claim_ownerless(&found[0], &other.claim).await.unwrap().unwrap().orphaned;
     assert_eq!(orphaned.len(), 1);
     other.ledger.finish_recovery(&orphaned[0]).await.unwrap();
     other.ledger.release_call(&test.call.call_sid, &other.claim).await.unwrap();
@@ -249,7 +251,7 @@ async fn a_session_that_nobody_knows_is_not_cancelled_while_the_ledger_cannot_be
     let own = update(id, "PK1", UpdateAction::Cancel, 1);
     test.ledger.record_update_request(&test.call, &own).await.unwrap();
     let stranger = PaymentIdGenerator::new(Uuid::new_v4()).generate();
-    let foreign = UpdatePayment { is_foreign: true, ..update(stranger, "PK2", UpdateAction::Cancel, 1) };
+    let foreign = UpdatePayment { needs_claim: true, ..update(stranger, "PK2", UpdateAction::Cancel, 1) };
     let refused = test.ledger.record_update_request(&test.call, &foreign).await;
     assert!(matches!(refused, Err(RecordRequestError::Elsewhere)), "it may be that of the new owner: {refused:?}");
     wire.set(WireState::Whole);

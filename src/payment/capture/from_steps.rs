@@ -4,6 +4,7 @@
 //! does not know that key presses confirmed a capture request or began a new entry, nor the `Required` and dates of such
 //! callbacks. The next callback of Twilio's brings them.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::{Capture, CaptureStage, InvalidTransition, SeenCallback};
@@ -60,13 +61,17 @@ impl Capture {
             running: Vec::new(),
             doubtful_entry: None,
         };
-        steps.into_iter().try_for_each(|step| restoration.apply(step))?;
+        let mut steps: VecDeque<RecordedStep> = steps.into_iter().collect();
+        while let Some(step) = steps.pop_front() {
+            restoration.apply(step, &mut steps)?;
+        }
         restoration.finish()
     }
 }
 
 impl Restoration {
-    fn apply(&mut self, step: RecordedStep) -> Result<(), RestoreCaptureError> {
+    /// Applies a step. `later` are those that were recorded after it.
+    fn apply(&mut self, step: RecordedStep, later: &mut VecDeque<RecordedStep>) -> Result<(), RestoreCaptureError> {
         if self.create_requests == 0 && step != RecordedStep::CreateRequested {
             return Err(RestoreCaptureError::NotRequested);
         }
@@ -82,7 +87,7 @@ impl Restoration {
                 Ok(())
             }
             RecordedStep::CreateAnswered(response) => self.apply_create_response(response),
-            RecordedStep::UpdateRequested { action, key } => self.request_update(action, &key),
+            RecordedStep::UpdateRequested { action, key } => self.request_update(action, &key, later),
             RecordedStep::UpdateAnswered { action, key, response } => {
                 self.apply_update_response(action, key.as_deref(), response)
             }
@@ -125,14 +130,19 @@ impl Restoration {
         }
     }
 
-    fn request_update(&mut self, action: UpdateAction, key: &str) -> Result<(), RestoreCaptureError> {
+    fn request_update(
+        &mut self,
+        action: UpdateAction,
+        key: &str,
+        later: &mut VecDeque<RecordedStep>,
+    ) -> Result<(), RestoreCaptureError> {
         let attempt = self.capture.id.attempt_of_key(action, key).ok_or(RestoreCaptureError::Contradictory)?;
         if let Some(at) = self.running.iter().position(|update| update.idempotency_key.as_str() == key) {
             let lost = self.running.remove(at);
             self.capture.apply_update_response(&lost, TwilioResponse::Unknown);
         }
         let attempts = self.capture.attempts.get(&action).copied().unwrap_or_default().max(attempt);
-        let mut update = self.request_recorded(action).map_err(|_| RestoreCaptureError::Contradictory)?;
+        let mut update = self.request_recorded(action, later).map_err(|_| RestoreCaptureError::Contradictory)?;
         if update.idempotency_key.as_str() != key {
             // Key presses had confirmed the request before, or the ledger had refused one with an earlier key.
             self.capture.unconfirmed = None;
@@ -145,13 +155,40 @@ impl Restoration {
     }
 
     /// Requests an update that was valid when it was recorded.
-    fn request_recorded(&mut self, action: UpdateAction) -> Result<UpdatePayment, InvalidTransition> {
+    fn request_recorded(
+        &mut self,
+        action: UpdateAction,
+        later: &mut VecDeque<RecordedStep>,
+    ) -> Result<UpdatePayment, InvalidTransition> {
         let doubtful_entry = self.doubtful_entry.take();
         let requested = self.capture.request_exactly(action);
-        let (Err(_), Some(field)) = (&requested, doubtful_entry) else { return requested };
-        // Key presses had shown that the entry is a new one.
-        self.capture.apply_entry(field);
+        if requested.is_ok() {
+            return requested;
+        }
+        match (doubtful_entry, self.capture.stage) {
+            // Key presses had shown that the entry is a new one.
+            (Some(field), _) => drop(self.capture.apply_entry(field)),
+            (None, CaptureStage::Capturing { field, .. }) => self.hear_before_record(field, later),
+            _ => {}
+        }
         self.capture.request_exactly(action)
+    }
+
+    /// Applies the end of an entry that the call had heard of before it was recorded: what Twilio reports reaches the call
+    /// while it is being written. Without a record the server died in between.
+    fn hear_before_record(&mut self, field: Field, later: &mut VecDeque<RecordedStep>) {
+        let is_end = |step: &RecordedStep| match step {
+            RecordedStep::FieldEntered { field: entered, .. } => *entered == field,
+            RecordedStep::EntryRejected { field: rejected, .. } => rejected.is_none_or(|rejected| rejected == field),
+            _ => false,
+        };
+        match later.iter().position(is_end).and_then(|at| later.remove(at)) {
+            Some(RecordedStep::FieldEntered { report, .. }) => self.apply_entry(field, report),
+            Some(RecordedStep::EntryRejected { error, report, .. }) => {
+                self.apply_wrong_entry(Some(field), &error, report);
+            }
+            _ => drop(self.capture.apply_entry(field)),
+        }
     }
 
     fn apply_update_response(
@@ -331,6 +368,26 @@ mod tests {
         let mut capture = restore(&refused).unwrap();
         assert_eq!((capture.stage(), capture.submit_refusals), (CaptureStage::Open, 1));
         assert_eq!(next_key(&mut capture, complete), id().update_key(complete, 2).as_str());
+    }
+
+    /// PostgreSQL numbers what is written at the same time in any order.
+    #[test]
+    fn what_the_call_heard_before_it_was_recorded_counts_when_the_next_field_was_asked_for() {
+        let expiry = UpdateAction::Capture(Field::ExpirationDate);
+        let rejected = RecordedStep::EntryRejected {
+            field: Some(Field::CardNumber),
+            error: EntryError::CardNumber,
+            report: report(1, true),
+        };
+        let begun = [created(), vec![asked(CARD, 1), answered(CARD, ACCEPTED)]].concat();
+        let heard = |later: &[RecordedStep]| {
+            let steps = [&begun[..], &[asked(expiry, 1), answered(expiry, ACCEPTED)], later].concat();
+            let capture = restore(&steps).unwrap();
+            (capture.captured().contains(Field::CardNumber), capture.next_field())
+        };
+        assert_eq!(heard(&[entered(Field::CardNumber, 1)]), (true, Some(Field::ExpirationDate)));
+        assert_eq!(heard(&[]), (true, Some(Field::ExpirationDate)), "the server died before it was recorded");
+        assert_eq!(heard(&[rejected]), (false, Some(Field::ExpirationDate)), "the model asked for another field first");
     }
 
     #[test]

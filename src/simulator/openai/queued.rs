@@ -48,6 +48,9 @@ pub struct QueuedOpenAi {
     _server: Arc<LocalServer>,
 }
 
+/// Makes the reply to a request from its body.
+type ReplyRule = dyn Fn(&Value) -> ModelReply + Send + Sync;
+
 /// Gets the headers and the body of each request.
 type RequestObserver = dyn Fn(&HeaderMap, &str) + Send + Sync;
 
@@ -55,8 +58,8 @@ struct QueueState {
     replies: Mutex<VecDeque<ModelReply>>,
     /// The reply to the first input that contains a text, before those in the queue.
     triggered_reply: Mutex<Option<(&'static str, ModelReply)>>,
-    /// The reply when none is queued.
-    default_reply: ModelReply,
+    /// The reply to a request when none is queued.
+    default_reply: Box<ReplyRule>,
     observer: Box<RequestObserver>,
     /// The bodies of all requests.
     requests: watch::Sender<Vec<Value>>,
@@ -90,11 +93,20 @@ impl QueuedOpenAi {
         default_reply: ModelReply,
         observer: impl Fn(&HeaderMap, &str) + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
+        Self::start_parts(Box::new(move |_| default_reply.clone()), Box::new(observer)).await
+    }
+
+    /// Starts a model that makes each reply from the request, when none is queued.
+    pub async fn start_with_rule(rule: impl Fn(&Value) -> ModelReply + Send + Sync + 'static) -> anyhow::Result<Self> {
+        Self::start_parts(Box::new(rule), Box::new(|_, _| {})).await
+    }
+
+    async fn start_parts(default_reply: Box<ReplyRule>, observer: Box<RequestObserver>) -> anyhow::Result<Self> {
         let state = Arc::new(QueueState {
             replies: Mutex::default(),
             triggered_reply: Mutex::default(),
             default_reply,
-            observer: Box::new(observer),
+            observer,
             requests: watch::Sender::default(),
             dropped: watch::Sender::new(0),
         });
@@ -196,7 +208,7 @@ async fn respond(State(state): State<Arc<QueueState>>, headers: HeaderMap, body:
     let input = input_lines(&body);
     let triggered = lock(&state.triggered_reply).take_if(|(text, _)| input.contains(*text)).map(|(_, reply)| reply);
     let queued = || lock(&state.replies).pop_front();
-    let reply = triggered.or_else(queued).unwrap_or_else(|| state.default_reply.clone());
+    let reply = triggered.or_else(queued).unwrap_or_else(|| (state.default_reply)(&body));
     state.requests.send_modify(|requests| requests.push(body));
     let number = state.requests.borrow().len();
     let words = |text: &str| text.split_inclusive(' ').map(str::to_owned).collect();

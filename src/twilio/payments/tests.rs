@@ -44,7 +44,7 @@ fn update(change: UpdateAction) -> UpdatePayment {
         idempotency_key: id().update_key(change, 1),
         action: change,
         abandon_reason: None,
-        is_foreign: false,
+        needs_claim: false,
     }
 }
 

@@ -1,0 +1,199 @@
+//! A call that another server had, and that this one goes on with.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::history::{ConversationItem, History};
+use super::journal::{CallState, ChangedItem, JournalCursor};
+use super::speech::AgentSpeech;
+use super::tool::Tool;
+use super::turn::ToolOrigin;
+use super::usage::CallUsage;
+use super::{Action, Call, CallSettings, prompts};
+use crate::payment::{Capture, PriorPayments, RequestKind};
+use crate::redact::RedactionPolicy;
+use crate::relay::{OutgoingFrame, Setup};
+
+/// What the last server of a call has left of it.
+#[derive(Debug, Default)]
+pub(crate) struct ResumedCall {
+    /// What is known of it besides the conversation; the default if nothing is.
+    pub(crate) state: CallState,
+    /// The conversation, as far as it is known.
+    pub(crate) items: Vec<ConversationItem>,
+    /// The payment that is in progress.
+    pub(crate) payment: Option<Capture>,
+    /// How long ago the call began.
+    pub(crate) age: Duration,
+}
+
+impl Call {
+    /// Goes on with a call that another server had, from Twilio's `setup` frame on this one. The other arguments are those of
+    /// [`begin`](Self::begin).
+    pub(crate) fn resume(
+        settings: Arc<CallSettings>,
+        setup: &Setup,
+        request: Option<&str>,
+        known: &PriorPayments,
+        resumed: ResumedCall,
+        nonce: Uuid,
+        now: Instant,
+    ) -> (Self, Vec<Action>) {
+        let mut call = Self::new(settings, setup, request, known, nonce, now);
+        call.take_up(resumed, known);
+        call.hand_off_without_agent();
+        call.advance();
+        let actions = std::mem::take(&mut call.actions);
+        (call, actions)
+    }
+
+    fn take_up(&mut self, resumed: ResumedCall, known: &PriorPayments) {
+        let ResumedCall { state, items, payment, age } = resumed;
+        let began = self.now.checked_sub(age).unwrap_or(self.now);
+        self.usage = CallUsage::new(&self.settings.usage_limits, self.settings.has_telephone, began);
+        if !items.is_empty() {
+            self.restore_history(items, state.left_out_turns);
+            if payment.is_none() && !known.on_call.is_empty() {
+                self.note(prompts::payments_of_call(known));
+            }
+        }
+        self.speech = AgentSpeech::resumed();
+        let is_leading = state.is_server_leading;
+        let is_handed_over = state.is_handed_over;
+        self.restore_state(&state);
+        if let Some(capture) = payment {
+            self.take_up_payment(capture, is_leading);
+        }
+        let is_answered = self.history.ends_with_answer();
+        if is_handed_over && is_answered {
+            return;
+        }
+        self.note(prompts::CALL_TAKEN_UP);
+        if !(is_answered && self.repeat_prompt(self.now)) {
+            self.turn.require_response();
+        }
+    }
+
+    /// Restores the conversation, and lets the redactors hear again what was said last: a card number may go on.
+    fn restore_history(&mut self, items: Vec<ConversationItem>, left_out_turns: usize) {
+        for item in &items {
+            match item {
+                ConversationItem::Caller(text) => drop(self.redactor.redact(text, RedactionPolicy::CardNumbers)),
+                ConversationItem::Agent(message) => {
+                    self.agent_redactor.find_cards(&message.text);
+                    self.agent_redactor.begin_input();
+                }
+                _ => {}
+            }
+        }
+        self.history = History::restore(items, left_out_turns);
+    }
+
+    fn restore_state(&mut self, state: &CallState) {
+        if state.is_language_requested {
+            self.caller_language.hold();
+        }
+        self.switched_languages = state.languages();
+        if let Some(languages) = self.switched_languages.clone() {
+            self.send_frame(OutgoingFrame::Language(languages));
+        }
+        self.listen_only = state.listen_only;
+        self.silence_timer.set_enabled(state.detects_silence, self.now);
+        self.usage.restore(state);
+    }
+
+    fn take_up_payment(&mut self, capture: Capture, is_server_leading: bool) {
+        self.payments.take_up(capture, self.now);
+        // Twilio replays what it buffered between the two sockets, keys of a card among it.
+        self.payment_window.record_socket_lost();
+        self.payment_window.record_resumed(self.now);
+        if is_server_leading {
+            self.guided_flow.take_up();
+        }
+        self.repeat_unconfirmed_request();
+    }
+
+    /// Repeats the last request of the open payment, with its key, if nobody knows whether Twilio has carried it out.
+    fn repeat_unconfirmed_request(&mut self) {
+        let Some(capture) = self.payments.open_mut() else { return };
+        let charge = capture.charge();
+        let tool = match capture.unconfirmed_request() {
+            None => return,
+            Some(RequestKind::Create) => capture.retry_open(charge).map(Tool::StartCapture),
+            Some(RequestKind::Update(action)) => capture.request_update(action).map(Tool::UpdatePayment),
+        };
+        if let Ok(tool) = tool {
+            self.run_tool(ToolOrigin::Server, tool);
+        }
+    }
+
+    /// Tells the model how the repeated request for a session ended.
+    pub(super) fn report_repeated_start(&mut self, output: &str) {
+        if self.is_server_leading() {
+            return self.note(prompts::session_opened_guided());
+        }
+        let step = self.payments.open().filter(|capture| capture.sid().is_some()).map(prompts::session_opened);
+        self.note_payment_step(step.unwrap_or_else(|| prompts::repeated_start(output)));
+    }
+
+    /// What another server needs to know besides the conversation.
+    pub(crate) fn state(&self, is_handed_over: bool) -> CallState {
+        let language = |of: fn(&crate::relay::LanguageSwitch) -> Option<&str>| {
+            self.switched_languages.as_ref().and_then(of).map(str::to_owned)
+        };
+        let (messages, tones, recordings) = self.usage.counts();
+        CallState {
+            spoken_language: language(crate::relay::LanguageSwitch::tts_language),
+            heard_language: language(crate::relay::LanguageSwitch::transcription_language),
+            is_language_requested: self.caller_language.is_requested(),
+            listen_only: self.listen_only,
+            detects_silence: self.silence_timer.is_enabled(),
+            is_server_leading: self.guided_flow.is_leading(),
+            left_out_turns: self.history.left_out_turns(),
+            messages,
+            tones,
+            recordings,
+            is_handed_over,
+        }
+    }
+
+    /// The state of a call of which only the settings are known.
+    pub(crate) fn initial_state(settings: &CallSettings) -> CallState {
+        CallState {
+            listen_only: settings.listen_only,
+            detects_silence: settings.silence.enabled,
+            is_server_leading: settings.is_guided,
+            ..CallState::default()
+        }
+    }
+
+    /// Returns what has changed of the conversation since the last time.
+    pub(crate) fn take_journal_changes(&self, cursor: &mut JournalCursor) -> Vec<ChangedItem> {
+        cursor.take_changes(self.history.items())
+    }
+}
+
+/// Completes a conversation that broke off: a tool call whose output is missing gets one, and an output without its call goes.
+pub(super) fn complete_tool_calls(items: Vec<ConversationItem>) -> Vec<ConversationItem> {
+    let mut open = Vec::new();
+    let mut complete: Vec<ConversationItem> = Vec::with_capacity(items.len());
+    let mut known = HashSet::new();
+    for item in items {
+        match &item {
+            ConversationItem::ToolCall(call) if !known.insert(call.call_id.clone()) => continue,
+            ConversationItem::ToolCall(call) => open.push(call.call_id.clone()),
+            ConversationItem::ToolOutput { call_id, .. } => {
+                let Some(at) = open.iter().position(|open| open == call_id) else { continue };
+                open.remove(at);
+            }
+            _ => {}
+        }
+        complete.push(item);
+    }
+    let output = prompts::output_lost();
+    complete.extend(open.into_iter().map(|call_id| ConversationItem::ToolOutput { call_id, output: output.clone() }));
+    complete
+}

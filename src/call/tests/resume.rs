@@ -1,0 +1,195 @@
+//! Calls that another server goes on with.
+
+use super::guided_flow::{report_card_number, report_field, twilio_changes_since};
+use super::guided_flow_consent::GO_ON;
+use super::*;
+use crate::payment::{PaymentState, PriorPayment, PriorPayments};
+
+const SECURITY_CODE: &str = "Now the security code, three digits, or four on American Express, then pound.";
+
+const TAKEN_UP: &str = "this call goes on on another one";
+
+/// The server that has the call dies, and another one goes on with it.
+fn die(call: TestCall) -> TestCall {
+    call.resume_elsewhere(false, &PriorPayments::default())
+}
+
+/// The requests to Twilio that were repeated, with their keys.
+fn keys(call: &TestCall) -> Vec<String> {
+    let key = |(_, tool): &(ToolRunId, Tool)| match tool {
+        Tool::StartCapture(create) => Some(create.idempotency_key.as_str().to_owned()),
+        Tool::UpdatePayment(update) => Some(update.idempotency_key.as_str().to_owned()),
+        _ => None,
+    };
+    call.running_tools.iter().filter_map(key).collect()
+}
+
+#[test]
+fn the_conversation_goes_on_where_it_was() {
+    let mut call = TestCall::start();
+    call.caller_says("I want to pay");
+    call.model_replies("How much?", &[]);
+    let call = die(call);
+    let history = call.history();
+    assert!(history.contains("caller: I want to pay\nagent: How much?\n") && history.contains(TAKEN_UP), "{history}");
+    assert_eq!(history.matches(GREETING).count(), 1, "it is not greeted again");
+}
+
+#[test]
+fn a_call_that_is_handed_over_while_nobody_speaks_goes_on_in_silence() {
+    let mut call = TestCall::start();
+    call.caller_says("I want to pay");
+    call.model_replies("How much?", &[]);
+    call.advance(10 * SECOND);
+    assert!(call.inner.is_quiet());
+    let mut call = call.resume_elsewhere(true, &PriorPayments::default());
+    assert!(call.pending_request.is_none() && call.said_since(0).is_empty());
+    call.caller_says("Ten dollars");
+    let history = call.history();
+    assert!(history.contains("agent: How much?\ncaller: Ten dollars") && !history.contains(TAKEN_UP), "{history}");
+}
+
+#[test]
+fn a_caller_who_was_not_answered_is_answered_after_a_hand_over() {
+    let mut call = TestCall::start();
+    call.caller_says("I want to pay");
+    assert!(!call.inner.is_quiet());
+    let call = call.resume_elsewhere(true, &PriorPayments::default());
+    assert!(call.history().contains("caller: I want to pay"));
+}
+
+#[test]
+fn a_tool_that_was_running_has_an_unknown_end() {
+    let mut call = TestCall::start();
+    call.caller_says("Text me");
+    call.model_calls("send-sms", r#"{"message":"Hi"}"#);
+    call.model_emits(ModelEvent::Completed);
+    let call = die(call);
+    assert!(call.running_tools.is_empty(), "it is not run again");
+    let history = call.history();
+    assert_eq!(history.matches("call: send-sms").count(), history.matches("output: call_1").count(), "{history}");
+    assert!(history.contains("not known whether it has done its work"), "{history}");
+}
+
+#[test]
+fn a_session_that_was_being_opened_is_asked_for_again_with_its_key() {
+    let mut call = TestCall::start();
+    call.caller_says("I want to pay");
+    call.model_replies("Sure.", &["start-capture"]);
+    let asked = keys(&call);
+    let mut call = die(call);
+    assert_eq!(keys(&call), asked);
+    call.twilio_answers(TwilioResponse::Created(payment_sid("PK1")));
+    call.model_replies("Sorry, the line broke.", &[]);
+    assert!(call.history().contains("the payment session is open"), "{}", call.history());
+    call.model_replies("", &["capture-card"]);
+    assert_eq!(keys(&call).len(), 1);
+}
+
+#[test]
+fn a_field_whose_request_was_unanswered_is_asked_for_again_with_its_key() {
+    let mut call = TestCall::start();
+    call.caller_says("I want to pay");
+    call.model_replies("Sure.", &["start-capture"]);
+    call.twilio_answers(TwilioResponse::Created(payment_sid("PK1")));
+    call.model_replies("", &["capture-card"]);
+    let asked = keys(&call);
+    let mut call = die(call);
+    assert_eq!(keys(&call), asked);
+    call.twilio_answers(TwilioResponse::Accepted);
+    call.model_replies("Sorry, the line broke. Please enter the card number.", &[]);
+    call.twilio_reports("PK1", &card_callback("false", "security-code,expiration-date"));
+    assert!(call.history().contains("the card number is in"), "{}", call.history());
+}
+
+#[test]
+fn a_submission_that_was_unanswered_is_repeated_once_with_its_key() {
+    let mut call = TestCall::start();
+    call.reach_finish("PK1");
+    call.model_replies("", &["finish-capture"]);
+    let asked = keys(&call);
+    let mut call = die(call);
+    assert_eq!(keys(&call), asked);
+    call.twilio_answers(TwilioResponse::Accepted);
+    assert!(keys(&call).is_empty());
+    call.twilio_reports("PK1", &[("Result", "success"), ("PaymentToken", "tok")]);
+    call.model_replies("One moment.", &[]);
+    assert!(call.history().contains("storing the card succeeded"), "{}", call.history());
+}
+
+#[test]
+fn an_accepted_submission_waits_for_its_result() {
+    let mut call = TestCall::start();
+    call.reach_finish("PK1");
+    call.model_replies("", &["finish-capture"]);
+    call.twilio_answers(TwilioResponse::Accepted);
+    call.model_replies("One moment.", &[]);
+    let mut call = die(call);
+    assert!(keys(&call).is_empty() && call.inner.has_open_payment());
+    call.model_replies("Sorry, the line broke. It is being processed.", &[]);
+    call.feed(CallEvent::HungUp);
+    assert!(keys(&call).is_empty(), "a submitted payment is not cancelled");
+}
+
+#[test]
+fn a_result_that_came_while_nobody_had_the_call_is_told() {
+    let mut call = TestCall::start();
+    call.caller_says("I want to pay");
+    call.model_replies("One moment.", &[]);
+    let paid = PriorPayment { state: PaymentState::Charged, charge: Some(usd("25")), at: jiff::Timestamp::UNIX_EPOCH };
+    let call = call.resume_elsewhere(false, &PriorPayments { on_call: vec![paid], ..PriorPayments::default() });
+    assert!(call.history().contains("25.00 USD was paid"), "{}", call.history());
+}
+
+#[test]
+fn the_server_goes_on_to_lead_and_asks_before_it_submits() {
+    let mut call = super::guided_flow::reach_card_number();
+    report_card_number(&mut call, "visa");
+    call.twilio_answers(TwilioResponse::Accepted);
+    let mut call = die(call);
+    assert_eq!(call.said_since(0), SECURITY_CODE, "the type of the card is not kept");
+    let from = report_field(&mut call, "security-code", "expiration-date", &[("SecurityCode", "xxx")]);
+    assert_eq!(twilio_changes_since(&call, from), [UpdateAction::Capture(Field::ExpirationDate)]);
+    call.twilio_answers(TwilioResponse::Accepted);
+    report_field(&mut call, "expiration-date", "", &[("ExpirationDate", "1229")]);
+    assert_eq!(call.wait_for_statement(), GO_ON, "what the caller has said last may be lost");
+    let from = call.caller_says("Yes");
+    assert_eq!(twilio_changes_since(&call, from), [UpdateAction::Complete]);
+}
+
+#[test]
+fn what_was_switched_stays_switched() {
+    let mut call = TestCall::start();
+    call.caller_says("Speak Australian");
+    call.model_calls("switch-language", r#"{"ttsLanguage":"en-AU"}"#);
+    call.model_calls("set-silence-detection", r#"{"enabled":false}"#);
+    call.model_emits(ModelEvent::Completed);
+    let state = call.inner.state(false);
+    let call = die(call);
+    assert_eq!(call.inner.state(false), state);
+    let switched = |action: &Action| matches!(action, Action::SendFrame(OutgoingFrame::Language(_)));
+    assert!(call.actions.iter().any(switched), "the new session begins in the language of its TwiML");
+}
+
+#[test]
+fn a_card_number_that_goes_on_after_the_death_of_its_server_is_removed() {
+    let mut call = TestCall::start();
+    call.caller_says("My card is 4242 4242");
+    call.model_replies("Go on.", &[]);
+    let mut call = die(call);
+    call.model_replies("Sorry, go on.", &[]);
+    call.caller_says("4242 4242");
+    let history = call.history();
+    assert!(!history.contains("4242"), "{history}");
+}
+
+#[test]
+fn the_length_of_a_call_counts_from_its_beginning() {
+    let mut limited = settings();
+    limited.silence.enabled = false;
+    limited.usage_limits.call_length = Some(Duration::from_mins(10));
+    let mut call = die(TestCall::start_with(limited));
+    call.model_replies("Sorry, the line broke.", &[]);
+    let from = call.advance(Duration::from_mins(7) + 10 * SECOND);
+    assert!(call.said_since(from).contains(CALL_ENDS_SOON), "it was taken up after a minute");
+}

@@ -28,10 +28,16 @@ fn fly_reads_the_metrics_where_they_are() {
 }
 
 #[test]
-fn the_ledger_is_on_the_volume() {
-    let mounted = include_str!("../fly.toml").contains("destination = \"/data\"");
+fn a_ledger_in_a_file_is_on_the_volume() {
+    let mounted = include_str!("../fly.toml").contains("#   destination = \"/data\"");
     let image = include_str!("../Dockerfile");
     assert!(mounted && image.contains("VOLUME /data\n") && image.contains("DATABASE_URL=sqlite:///data/"));
+}
+
+#[test]
+fn fly_replaces_one_of_two_machines_at_a_time() {
+    assert_eq!((fly("min_machines_running = "), fly("max_unavailable = ")), (2, 1));
+    assert!(include_str!("../fly.toml").contains("strategy = \"rolling\""));
 }
 
 #[test]

@@ -4,6 +4,8 @@
 #![cfg(feature = "simulator")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "fleet/deploy.rs"]
+mod deploy;
 #[expect(dead_code, reason = "not all of a call is used")]
 #[path = "ledger/payment_call.rs"]
 mod payment_call;
@@ -20,7 +22,7 @@ use std::time::Duration;
 
 use crelay_payments::simulator::{DatabaseWire, LocalPostgres, ModelReply, QueuedOpenAi, WireState};
 use futures_util::{StreamExt as _, stream};
-use payment_call::{CALL, PaymentCall, STATES_AFTER_A_FAULT, connect_call, post_success, read_payment};
+use payment_call::{CALL, PaymentCall, STATES_AFTER_A_FAULT, connect_call, post_success, read_payment, reply_to_state};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use server::Server;
@@ -52,9 +54,16 @@ impl Fleet {
         self.serve_at(&self.database, "http://127.0.0.1").await
     }
 
-    /// Starts another server, on which a call waits long for a new socket.
-    async fn serve_patiently(&self) -> ServerProcess {
-        let address = [("INSTANCE_ADDRESS", "http://127.0.0.1"), ("RESUME_SECONDS", "60")];
+    /// Starts another server, on which a call waits this long for a new socket.
+    async fn serve_resuming(&self, seconds: &str) -> ServerProcess {
+        let address = [("INSTANCE_ADDRESS", "http://127.0.0.1"), ("RESUME_SECONDS", seconds)];
+        let vars = [&[("DATABASE_URL", &*self.database), ("SEALING_KEY", SEALING_KEY)][..], &address].concat();
+        self.work_dir.serve_with_vars(&self.call.stand_ins, &self.call.openai, &vars).await
+    }
+
+    /// Starts another server, whose calls end or are handed over within this time when it stops.
+    async fn serve_draining(&self, seconds: &str) -> ServerProcess {
+        let address = [("INSTANCE_ADDRESS", "http://127.0.0.1"), ("DRAIN_SECONDS", seconds)];
         let vars = [&[("DATABASE_URL", &*self.database), ("SEALING_KEY", SEALING_KEY)][..], &address].concat();
         self.work_dir.serve_with_vars(&self.call.stand_ins, &self.call.openai, &vars).await
     }
@@ -65,7 +74,7 @@ impl Fleet {
             ("DATABASE_URL", database),
             ("SEALING_KEY", SEALING_KEY),
             ("INSTANCE_ADDRESS", address),
-            ("RESUME_SECONDS", "1"),
+            ("RESUME_SECONDS", "10"),
             ("DRAIN_SECONDS", "1"),
         ];
         self.work_dir.serve_with_vars(&self.call.stand_ins, &self.call.openai, &vars).await
@@ -87,21 +96,6 @@ impl Fleet {
                 panic!("the checkpoint was not reached: {played:?}")
             }
         }
-    }
-
-    /// Waits until the only payment, if there is one, is not open any more.
-    async fn wait_for_end_of_recovery(&self, server: &Server) {
-        let waits = async {
-            loop {
-                let all: Value = server.get_as_operator("/payments").await.json().await.unwrap();
-                let is_open = |payment: &Value| ["opened", "capturing"].contains(&payment["state"].as_str().unwrap());
-                if !all["payments"].as_array().unwrap().iter().any(is_open) {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, waits).await.expect("nothing stays open");
     }
 
     /// Cuts the database off once the payment is submitted, and lets Twilio report its success to this server.
@@ -196,10 +190,10 @@ enum Fault {
     CutFromDatabase,
 }
 
-/// Runs a call up to a checkpoint, at which its server has a fault. The caller is connected anew to another one. Returns the
-/// state of the payment then.
-async fn disturb_at(checkpoint: Checkpoint, fault: Fault) -> Option<String> {
-    let fleet = Fleet::start(Some(checkpoint)).await?;
+/// Runs a call up to a checkpoint, at which its server has a fault. The caller is connected anew to another one, and goes on.
+async fn disturb_at(checkpoint: Checkpoint, fault: Fault) {
+    let Some(mut fleet) = Fleet::start(Some(checkpoint)).await else { return };
+    fleet.call.openai = QueuedOpenAi::start_with_rule(reply_to_state).await.unwrap();
     let (wire, database) = fleet.wire().await;
     let (mut owner, other) = tokio::join!(fleet.serve_at(&database, "http://127.0.0.1"), fleet.serve());
     let mut answered = Vec::new();
@@ -213,46 +207,40 @@ async fn disturb_at(checkpoint: Checkpoint, fault: Fault) -> Option<String> {
         }
         Fault::CutFromDatabase => wire.set(WireState::Cut),
     }
-    let _socket = connect_call(&other.server).await;
-    if fault != Fault::Stopped {
-        other.wait_for_log("call.taken_over").await;
+    let mut socket = connect_call(&other.server).await;
+    other.wait_for_log("call.taken_over").await;
+    if fault == Fault::Stopped {
+        // After a hand-over that nobody noticed the agent waits for the caller.
+        socket.say("Are you there?").await.unwrap();
     }
-    let asked = async || {
-        fleet.wait_for_end_of_recovery(&other.server).await;
-        fleet.call.stand_ins.all_keys()
-    };
-    match fault {
-        Fault::Killed | Fault::Stopped => {}
-        Fault::Frozen | Fault::CutFromDatabase => {
-            let before = asked().await;
-            if fault == Fault::Frozen {
-                owner.signal("-CONT");
-            } else {
-                wire.set(WireState::Whole);
-            }
-            // Its beat tells it, unless its session has ended before, since the caller's socket is gone.
-            owner.wait_for_log("call.ended").await;
-            owner.server.wait_for_calls(0).await;
-            assert_eq!(fleet.call.stand_ins.all_keys(), before, "it asks nothing more of Twilio");
+    socket.wait_for_speech().await.unwrap();
+    fleet.call.finish_call(&other, &mut answered).await;
+    if fault == Fault::Frozen || fault == Fault::CutFromDatabase {
+        if fault == Fault::Frozen {
+            owner.signal("-CONT");
+        } else {
+            wire.set(WireState::Whole);
         }
+        // Its beat tells it, unless its session has ended before, since the caller's socket is gone.
+        owner.wait_for_log("call.ended").await;
+        owner.server.wait_for_calls(0).await;
     }
-    Some(fleet.call.check_recovery(&other.server, &answered).await)
+    fleet.call.check_finished(&other.server, &answered).await;
 }
 
 /// With `CRELAY_LONG=1` at every step; otherwise with each fault but a kill at two of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_whose_server_has_a_fault_begins_anew_on_another_and_is_charged_once() {
+async fn a_caller_whose_server_has_a_fault_at_any_step_finishes_paying_on_another_and_is_charged_once() {
     #[expect(clippy::disallowed_methods, reason = "a switch of the tests, not of the server")]
     let is_long = std::env::var_os("CRELAY_LONG").is_some();
     let faults = [Fault::Killed, Fault::Frozen, Fault::Stopped, Fault::CutFromDatabase];
-    let all =
-        faults.into_iter().flat_map(|fault| STATES_AFTER_A_FAULT.map(|(checkpoint, state)| (checkpoint, fault, state)));
+    let all = faults.into_iter().flat_map(|fault| STATES_AFTER_A_FAULT.map(|(checkpoint, _)| (checkpoint, fault)));
     let is_short = |checkpoint| matches!(checkpoint, Checkpoint::Entered(1) | Checkpoint::Submitted);
-    let chosen = all.filter(|(checkpoint, fault, _)| is_long || *fault == Fault::Killed || is_short(*checkpoint));
-    let runs = chosen.map(|(checkpoint, fault, state)| {
+    let chosen = all.filter(|(checkpoint, fault)| is_long || *fault == Fault::Killed || is_short(*checkpoint));
+    let runs = chosen.map(|(checkpoint, fault)| {
         Box::pin(async move {
-            let found = disturb_at(checkpoint, fault).await.unwrap_or(state.to_owned());
-            assert_eq!(found, state, "{checkpoint:?} {fault:?}");
+            println!("{checkpoint:?} {fault:?}");
+            disturb_at(checkpoint, fault).await;
         })
     });
     stream::iter(runs).buffer_unordered(2).collect::<Vec<()>>().await;
@@ -264,7 +252,8 @@ async fn a_call_whose_server_is_killed_at_random_is_charged_once() {
     #[expect(clippy::disallowed_methods, reason = "a switch of the tests, not of the server")]
     let rounds = if std::env::var_os("CRELAY_LONG").is_some() { 100 } else { 2 };
     let round = async |_| {
-        let Some(fleet) = Fleet::start(None).await else { return };
+        let Some(mut fleet) = Fleet::start(None).await else { return };
+        fleet.call.openai = QueuedOpenAi::start_with_rule(reply_to_state).await.unwrap();
         let (owner, other) = tokio::join!(fleet.serve(), fleet.serve());
         let random = Uuid::new_v4();
         let delay =
@@ -275,8 +264,10 @@ async fn a_call_whose_server_is_killed_at_random_is_charged_once() {
             played = fleet.call.run_call(&owner.server, &other.server, str::to_owned, &mut answered) => played.unwrap(),
         }
         owner.kill();
-        let _socket = connect_call(&other.server).await;
-        fleet.call.check_recovery(&other.server, &answered).await;
+        let mut socket = connect_call(&other.server).await;
+        socket.say("Hello? I would like to pay 25 dollars.").await.unwrap();
+        fleet.call.finish_call(&other, &mut answered).await;
+        fleet.call.check_finished(&other.server, &answered).await;
     };
     stream::iter(0..rounds).for_each_concurrent(2, round).await;
 }
@@ -284,7 +275,7 @@ async fn a_call_whose_server_is_killed_at_random_is_charged_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_dead_server_had_is_put_away_though_nobody_calls_again() {
     let Some(fleet) = Fleet::start(Some(Checkpoint::Entered(1))).await else { return };
-    let (owner, other) = tokio::join!(fleet.serve(), fleet.serve());
+    let (owner, other) = tokio::join!(fleet.serve(), fleet.serve_resuming("1"));
     let mut answered = Vec::new();
     fleet.run_to_checkpoint(&owner, &other, &mut answered).await;
     owner.kill();
@@ -292,6 +283,10 @@ async fn what_a_dead_server_had_is_put_away_though_nobody_calls_again() {
     assert_eq!(fleet.call.stand_ins.keys_of("cancel").len(), 1, "{payment}");
     other.wait_for_log("fleet.server_lost").await;
     other.wait_for_log("call.put_away").await;
+    // The business learns of the end of a call that no server has any more.
+    fleet.call.stand_ins.accept_events();
+    let is_ended = |event: &Value| event["type"] == "call.ended" && event["reason"] == "connection-lost";
+    fleet.call.stand_ins.wait_until("ended", |received| received.events.iter().any(is_ended)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -416,7 +411,7 @@ async fn a_callback_that_lands_on_the_old_owner_goes_to_the_new_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_was_frozen_hears_that_its_call_is_over() {
     let Some(fleet) = Fleet::start(Some(Checkpoint::Entered(1))).await else { return };
-    let (owner, other) = tokio::join!(fleet.serve_patiently(), fleet.serve_patiently());
+    let (owner, other) = tokio::join!(fleet.serve_resuming("60"), fleet.serve_resuming("60"));
     let mut answered = Vec::new();
     fleet.run_to_checkpoint(&owner, &other, &mut answered).await;
     owner.signal("-STOP");

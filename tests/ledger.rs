@@ -21,11 +21,13 @@ use std::time::Duration;
 
 use crelay_payments::simulator::{ModelReply, QueuedOpenAi};
 use futures_util::{StreamExt as _, stream};
-use payment_call::{PaymentCall, STATES_AFTER_A_FAULT, connect_call};
+use payment_call::{PaymentCall, STATES_AFTER_A_FAULT, connect_call, reply_to_state};
 use server::Server;
 use server_process::{ServerProcess, WorkDir};
 use stand_ins::Checkpoint;
 use uuid::Uuid;
+
+const SEALING_KEY: &str = "c2ltdWxhdGVkIGtleSBvZiAzMiBieXRlcyBpbiBhbGw=";
 
 /// A payment call, and the directory of its server.
 struct Harness {
@@ -38,8 +40,15 @@ impl Harness {
         Self { call: PaymentCall::start(stop_at).await, work_dir: WorkDir::new() }
     }
 
+    /// Starts a server that soon puts away what nobody calls again for.
     async fn serve(&self) -> ServerProcess {
-        self.work_dir.serve(&self.call.stand_ins, &self.call.openai).await
+        self.serve_with_key(false).await
+    }
+
+    /// Starts a server, which keeps conversations if it has a key to seal them.
+    async fn serve_with_key(&self, has_key: bool) -> ServerProcess {
+        let vars = [("RESUME_SECONDS", "1"), ("SEALING_KEY", SEALING_KEY)];
+        self.work_dir.serve_with_vars(&self.call.stand_ins, &self.call.openai, &vars[..=usize::from(has_key)]).await
     }
 
     async fn run_call(&self, server: &Server, answered: &mut Vec<String>) -> reqwest::Result<()> {
@@ -55,7 +64,34 @@ impl Deref for Harness {
     }
 }
 
-/// Runs a call up to a checkpoint, kills and restarts the server. Returns the state of the payment after recovery.
+/// Runs a call up to a checkpoint, kills and restarts the server. The caller is connected anew, and goes on.
+async fn restart_at(checkpoint: Checkpoint, has_key: bool) {
+    let mut harness = Harness::start(Some(checkpoint)).await;
+    harness.call.openai = QueuedOpenAi::start_with_rule(reply_to_state).await.unwrap();
+    let running = harness.serve_with_key(has_key).await;
+    let mut answered = Vec::new();
+    tokio::select! {
+        () = harness.stand_ins.wait_for_stop() => {}
+        played = harness.run_call(&running.server, &mut answered) => panic!("{checkpoint:?} was not reached: {played:?}"),
+    }
+    running.kill();
+    let running = harness.serve_with_key(has_key).await;
+    let mut socket = connect_call(&running.server).await;
+    socket.wait_for_speech().await.unwrap();
+    harness.finish_call(&running, &mut answered).await;
+    harness.check_finished(&running.server, &answered).await;
+    let knows = harness.openai.last_input().contains("I would like to pay 25 dollars.");
+    assert_eq!(knows, has_key, "{checkpoint:?}: {}", harness.openai.last_input());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_whose_server_is_restarted_at_any_step_finishes_paying() {
+    let restarts =
+        STATES_AFTER_A_FAULT.iter().enumerate().map(|(at, (checkpoint, _))| restart_at(*checkpoint, at % 2 == 0));
+    stream::iter(restarts).buffer_unordered(3).collect::<Vec<()>>().await;
+}
+
+/// Runs a call up to a checkpoint, kills and restarts the server, to which nobody calls again. Returns the state of the payment after recovery.
 async fn kill_at(checkpoint: Checkpoint) -> String {
     let harness = Harness::start(Some(checkpoint)).await;
     let running = harness.serve().await;
@@ -111,6 +147,9 @@ async fn after_a_crash_no_second_payment_starts_until_the_first_is_settled() {
         () = harness.stand_ins.wait_for_stop() => {}
         _ = harness.run_call(&running.server, &mut answered) => panic!("the payment was not submitted"),
     }
+    running.kill();
+    let running = harness.serve().await;
+    harness.wait_for_state(&running.server, "unknown").await;
     running.kill();
     let starts = || ModelReply::tool_call("start-capture", r#"{"chargeAmount":"25.00"}"#);
     let again = [starts(), ModelReply::text("I am sorry."), starts(), ModelReply::text("It is paid.")];

@@ -8,6 +8,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::server::Server;
+use super::server_process::ServerProcess;
 use super::stand_ins::{Checkpoint, FIELDS, StandIns};
 
 pub(crate) const CALL: &str = "CA1";
@@ -113,6 +114,95 @@ impl PaymentCall {
         Ok(())
     }
 
+    /// The caller, whose call has been connected anew, does not give up: enters what Twilio is asked for, and what it has not
+    /// reported yet, until the payment is charged. Twilio reports to this server.
+    pub(crate) async fn finish_call(&self, running: &ServerProcess, answered: &mut Vec<String>) {
+        let server = &running.server;
+        self.stand_ins.accept_events();
+        let finish = async {
+            loop {
+                let (sid, next) = self.stand_ins.received(|received| {
+                    let asked = |what: &str| received.twilio_requests.iter().any(|(_, asked, _)| asked == what);
+                    let field = FIELDS.into_iter().find(|field| !answered.iter().any(|done| done == field));
+                    let next = field.or((!answered.iter().any(|done| done == "result")).then_some("complete"));
+                    let sid = received.twilio_requests.first().map(|(sid, ..)| sid.clone());
+                    (sid, next.filter(|next| asked(next)))
+                });
+                match (sid, next) {
+                    (Some(sid), Some("complete")) => {
+                        post_success(server, &self.stand_ins.callback_path(), &sid, answered).await.unwrap();
+                    }
+                    (Some(sid), Some(field)) => {
+                        let at = FIELDS.iter().position(|known| *known == field).unwrap();
+                        let required = FIELDS[at + 1..].join(",");
+                        let entered = [("Capture", field), ("PartialResult", "false"), ("Required", &required)];
+                        let path = self.stand_ins.callback_path();
+                        post_callback(server, &path, &sid, field, &entered, answered).await.unwrap();
+                    }
+                    _ if answered.iter().any(|done| done == "result") => return,
+                    _ => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            }
+        };
+        let finished = tokio::time::timeout(PATIENCE, finish).await;
+        let asked = self.stand_ins.received(|received| received.twilio_requests.clone());
+        if finished.is_err() {
+            let all: Value = server.get_as_operator("/payments").await.json().await.unwrap();
+            for payment in all["payments"].as_array().unwrap() {
+                println!("{}", read_payment(server, payment["id"].as_str().unwrap()).await);
+            }
+        }
+        assert!(finished.is_ok(), "{answered:?}: {asked:?}\n{}", running.log());
+    }
+
+    /// Checks the only payment after its caller has finished it: it was charged once, all that Twilio got is in the ledger, and
+    /// nothing was cancelled.
+    pub(crate) async fn check_finished(&self, server: &Server, answered: &[String]) {
+        let all: Value = server.get_as_operator("/payments").await.json().await.unwrap();
+        let payments = all["payments"].as_array().unwrap();
+        assert_eq!(payments.len(), 1, "{all}");
+        let payment = read_payment(server, payments[0]["id"].as_str().unwrap()).await;
+        assert_eq!(payment["state"], "charged", "{payment}");
+        self.check_records(&payment, answered);
+        let keys = ["create", "complete", "cancel"].map(|what| self.stand_ins.keys_of(what).len());
+        assert_eq!(keys, [1, 1, 0], "{payment}");
+        self.stand_ins
+            .wait_until("delivered", |received| received.events.iter().any(|event| event["state"] == "charged"))
+            .await;
+    }
+
+    /// Waits until a payment has this state.
+    pub(crate) async fn wait_for_state(&self, server: &Server, state: &str) {
+        let waits = async {
+            loop {
+                let found = server.get_as_operator(&format!("/payments?state={state}")).await;
+                let found: Value = found.json().await.unwrap();
+                if found["payments"].as_array().is_some_and(|payments| !payments.is_empty()) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waits).await.unwrap_or_else(|_| panic!("no payment is {state}"));
+    }
+
+    /// Checks that every request that Twilio received, and every callback that was answered with 2xx, is in the ledger.
+    fn check_records(&self, payment: &Value, answered: &[String]) {
+        let events = payment["events"].as_array().unwrap();
+        let written: Vec<&str> = events.iter().filter_map(|event| event["data"]["key"].as_str()).collect();
+        for (_, what, key) in self.stand_ins.received(|received| received.twilio_requests.clone()) {
+            assert!(written.contains(&key.as_str()), "{what} under {key} is not in {payment}");
+        }
+        for what in answered {
+            let is_it = |event: &Value| match what.as_str() {
+                "exists" => event["kind"] == "opened",
+                "result" => event["kind"] == "ended",
+                field => event["kind"] == "entered" && event["data"]["field"] == field,
+            };
+            assert!(events.iter().any(is_it), "{what} was accepted and is not in {payment}");
+        }
+    }
+
     /// Checks the ledger and the stand-ins after the restart. Returns the state of the payment after recovery.
     pub(crate) async fn check_recovery(&self, server: &Server, answered: &[String]) -> String {
         self.stand_ins.accept_events();
@@ -131,22 +221,9 @@ impl PaymentCall {
         let before = self.settle_after_recovery(server, id).await;
         let payment = read_payment(server, id).await;
 
-        // Every request that Twilio received is in the ledger.
+        self.check_records(&payment, answered);
         let events = payment["events"].as_array().unwrap();
-        let written: Vec<&str> = events.iter().filter_map(|event| event["data"]["key"].as_str()).collect();
-        for (_, what, key) in self.stand_ins.received(|received| received.twilio_requests.clone()) {
-            assert!(written.contains(&key.as_str()), "{what} under {key} is not in {payment}");
-        }
         assert!(self.stand_ins.keys_of("complete").len() <= 1 && self.stand_ins.keys_of("create").len() <= 1);
-        // Every callback that was answered with 2xx is in the ledger.
-        for what in answered {
-            let is_it = |event: &Value| match what.as_str() {
-                "exists" => event["kind"] == "opened",
-                "result" => event["kind"] == "ended",
-                field => event["kind"] == "entered" && event["data"]["field"] == field,
-            };
-            assert!(events.iter().any(is_it), "{what} was accepted and is not in {payment}");
-        }
         // A payment is cancelled at Twilio if and only if it was not submitted.
         let submitted = events.iter().any(|event| event["data"]["change"] == "complete");
         assert_eq!(self.stand_ins.keys_of("cancel").is_empty(), submitted, "{payment}");
@@ -190,6 +267,28 @@ impl PaymentCall {
         }
         state
     }
+}
+
+/// What a model replies that takes a payment: the next step, by the state of the payment in the request, whatever was before.
+pub(crate) fn reply_to_state(request: &Value) -> ModelReply {
+    const STEPS: [(&str, &str); 3] = [
+        ("card number", "capture-card"),
+        ("security code", "capture-security-code"),
+        ("expiry date", "capture-expiry-date"),
+    ];
+    let input: Vec<String> = request["input"].as_array().unwrap().iter().map(Value::to_string).collect();
+    let last = input.last().unwrap();
+    let Some((_, state)) = last.split_once("Payment in progress: ") else {
+        let is_begun = input.iter().any(|item| item.contains(r#""name":"start-capture""#));
+        let start = ModelReply::tool_call("start-capture", r#"{"chargeAmount":"25.00"}"#);
+        return if is_begun { ModelReply::text("All set.") } else { start };
+    };
+    if !state.starts_with("nothing is being entered") {
+        return ModelReply::text("One moment.");
+    }
+    let missing = state.split_once("Still needed: ").unwrap().1;
+    let step = STEPS.into_iter().find(|(field, _)| missing.contains(field));
+    ModelReply::tool_call(step.map_or("finish-capture", |(_, tool)| tool), "{}")
 }
 
 pub(crate) async fn connect_call(server: &Server) -> RelayClient {

@@ -48,7 +48,7 @@ impl Seed {
                 idempotency_key: id.update_key(change, 1),
                 action: change,
                 abandon_reason: None,
-                is_foreign: false,
+                needs_claim: false,
             };
             self.ledger.record_update_request(&call, &update).await.unwrap();
         }

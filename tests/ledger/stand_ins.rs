@@ -129,10 +129,13 @@ impl CheckpointLog {
         );
     }
 
-    /// Records that a checkpoint is reached. Never returns if it is the one at which to stop.
+    /// Records that a checkpoint is reached. Never returns if it is the one at which to stop, the first time.
     pub(crate) async fn reach(&self, checkpoint: Checkpoint) {
-        self.record(|received| received.reached.push(checkpoint));
-        if self.stop_at == Some(checkpoint) {
+        let is_first = self.record(|received| {
+            received.reached.push(checkpoint);
+            received.reached.iter().filter(|reached| **reached == checkpoint).count() == 1
+        });
+        if self.stop_at == Some(checkpoint) && is_first {
             std::future::pending::<()>().await;
         }
     }

@@ -21,7 +21,8 @@ mod warning;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -234,6 +235,7 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
     let payment = read_payment(vars);
     let (database, sealing_keys) = read_ledger(vars);
     let instance_address = read_instance_address(vars, database.as_ref());
+    check_file_is_kept(vars, database.as_ref());
     let (call_parameters, webhook, business_secrets) = read_business_endpoints(vars);
     let due_required = read_call_parameters_required(vars);
     let tool_server_tokens = vars.read_optional(
@@ -391,6 +393,25 @@ fn read_ledger(vars: &mut ConfigReader<'_>) -> (Option<DatabaseUrl>, Option<Seal
         vars.read_optional("SEALING_KEY", str::parse, SEALING_KEY)
     };
     (database, keys)
+}
+
+/// Checks that a file is not on the disk that a machine of Fly loses with each deploy. Each machine has one of its own.
+fn check_file_is_kept(vars: &mut ConfigReader<'_>, database: Option<&DatabaseUrl>) {
+    let Some(DatabaseUrl::Sqlite(file)) = database else { return };
+    if vars.is_set("FLY_PRIVATE_IP") && is_on_root_disk(file) {
+        vars.add_problem(
+            "DATABASE_URL",
+            "is a file that is lost with the machine: it is not on a volume",
+            "a database of PostgreSQL, or a file on a volume: see `[mounts]` in fly.toml",
+        );
+    }
+}
+
+/// Whether a file is, or would be, on the same file system as the root directory.
+fn is_on_root_disk(file: &Path) -> bool {
+    let device = |path: &Path| std::fs::metadata(path).map(|found| found.dev()).ok();
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    file.ancestors().find_map(device) == device(Path::new("/"))
 }
 
 /// Reads `INSTANCE_ADDRESS`. On Fly it is made of the machine's address on the private network.

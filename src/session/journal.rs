@@ -18,7 +18,7 @@ use crate::call_claim::{CallClaim, ClaimState};
 use crate::ids::CallSid;
 use crate::ledger::{CallData, CallEnd, JournalEntry, Ledger};
 use crate::redact::Private;
-use crate::relay::Setup;
+use crate::relay::{IncomingFrame, Setup};
 
 /// The shortest time between two writes of one call.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -210,12 +210,14 @@ impl CallJournal {
         self.due_at = Some(at);
     }
 
-    /// Notes that the call has handled an event. Words are written once they are complete.
+    /// Notes that the call has handled an event. Words are written once they are complete, those of the caller at once.
     pub(super) fn note_event(&mut self, event: &CallEvent, now: Instant) {
-        let is_part = matches!(event, CallEvent::Tick | CallEvent::Model { event: ModelEvent::TextDelta(_), .. });
-        if !is_part {
-            self.due_at.get_or_insert(self.paused_until.map_or(now, |until| until.max(now)));
-        }
+        let due_at = match event {
+            CallEvent::Tick | CallEvent::Model { event: ModelEvent::TextDelta(_), .. } => return,
+            CallEvent::RelayFrame(IncomingFrame::Prompt(_)) => now,
+            _ => self.paused_until.map_or(now, |until| until.max(now)),
+        };
+        self.due_at = Some(self.due_at.map_or(due_at, |due| due.min(due_at)));
     }
 
     /// Notes that the call has another context or manifest.

@@ -7,7 +7,7 @@ use crelay_payments::simulator::{ModelReply, QueuedOpenAi, RelayClient};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use super::server::Server;
+use super::server::{SOCKET_URL, Server};
 use super::server_process::ServerProcess;
 use super::stand_ins::{Checkpoint, FIELDS, StandIns};
 
@@ -277,6 +277,11 @@ pub(crate) fn reply_to_state(request: &Value) -> ModelReply {
         ("expiry date", "capture-expiry-date"),
     ];
     let input: Vec<String> = request["input"].as_array().unwrap().iter().map(Value::to_string).collect();
+    // What was refused is not tried again before the caller says something.
+    let since = input.iter().rev().take_while(|item| !item.contains(r#""role":"user""#));
+    if since.into_iter().any(|item| item.contains(r#"{\"success\":false"#)) {
+        return ModelReply::text("One moment.");
+    }
     let last = input.last().unwrap();
     let Some((_, state)) = last.split_once("Payment in progress: ") else {
         let is_begun = input.iter().any(|item| item.contains(r#""name":"start-capture""#));
@@ -293,6 +298,14 @@ pub(crate) fn reply_to_state(request: &Value) -> ModelReply {
 
 pub(crate) async fn connect_call(server: &Server) -> RelayClient {
     server.connect_call(CALL, &json!({"callReference": "order-7", "amountDue": "25.00"})).await
+}
+
+/// Gives the call, which is live, a new socket.
+pub(crate) async fn reconnect_call(server: &Server) -> RelayClient {
+    let setup = server.setup_frame(CALL, &json!({"callReference": "order-7", "amountDue": "25.00"})).await;
+    let mut socket = server.open_socket(Some(&server.signature(SOCKET_URL, &[]))).await.unwrap();
+    socket.send(&setup).await.unwrap();
+    socket
 }
 
 pub(crate) async fn post_callback(

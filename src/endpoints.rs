@@ -214,16 +214,11 @@ impl App {
         let is_shared = self.session.fleet.is_some();
         let of_operators = Router::new()
             .route("/conversation", post(conversation::post))
-            .route("/updateResponseService", post(update_response_service::post));
-        let of_clients = Router::new().route(MCP, post(mcp::post));
-        let (of_operators, of_clients) = if is_shared {
-            (
-                of_operators.route_layer(from_fn_with_state(self.clone(), to_owner::send_operator_request)),
-                of_clients.route_layer(from_fn_with_state(self.clone(), to_owner::send_client_request)),
-            )
-        } else {
-            (of_operators, of_clients)
-        };
+            .route("/updateResponseService", post(update_response_service::post))
+            .route_layer(from_fn_with_state(self.clone(), to_owner::send_operator_request));
+        let of_clients = Router::new()
+            .route(MCP, post(mcp::post))
+            .route_layer(from_fn_with_state(self.clone(), to_owner::send_client_request));
         let router = webhooks
             .route("/payments", get(payments::list))
             .route("/payments/{id}", get(payments::get))

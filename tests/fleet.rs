@@ -444,6 +444,20 @@ async fn a_callback_that_lands_on_the_old_owner_goes_to_the_new_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payment_that_was_taken_up_goes_on_though_its_callbacks_land_on_its_first_server() {
+    let Some(mut fleet) = Fleet::start(Some(Checkpoint::Entered(0))).await else { return };
+    fleet.call.openai = QueuedOpenAi::start_with_rule(reply_to_state).await.unwrap();
+    let (first, other) = tokio::join!(fleet.serve(), fleet.serve());
+    let mut answered = Vec::new();
+    fleet.run_to_checkpoint(&first, &first, &mut answered).await;
+    let _socket = connect_call(&other.server).await;
+    other.wait_for_log("call.taken_up").await;
+    // It learns with its next beat only that it has lost the call, and what Twilio reports names it.
+    fleet.call.finish_call(&first, &mut answered).await;
+    fleet.call.check_finished(&other.server, &answered).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_was_frozen_hears_that_its_call_is_over() {
     let Some(fleet) = Fleet::start(Some(Checkpoint::Entered(1))).await else { return };
     let (owner, other) = tokio::join!(fleet.serve_resuming("60"), fleet.serve_resuming("60"));

@@ -70,7 +70,7 @@ async fn handle(context: &Arc<session::SessionContext>, form: &WebhookForm) -> R
         _ => join(record, async { deliver() }).await,
     };
     match delivered {
-        DeliveryOutcome::Delivered => {}
+        DeliveryOutcome::Delivered => context.leave_callback_if_moved(&callback, form.fields()),
         DeliveryOutcome::UnknownCall => {
             payment_log::log_late_result(&callback);
             context.leave_callback(&callback, form.fields());

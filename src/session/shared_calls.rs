@@ -51,6 +51,22 @@ impl SessionContext {
         });
     }
 
+    /// Leaves a callback about a call that is live here, and that another server has meanwhile: this one learns it with its next
+    /// beat only. Nobody waits for it.
+    pub(crate) fn leave_callback_if_moved(self: &Arc<Self>, callback: &PaymentCallback, form: &[(String, String)]) {
+        let Some(fleet) = self.fleet.clone() else { return };
+        if matches!(callback.kind, CallbackKind::EntryInProgress { .. }) {
+            return;
+        }
+        let (context, call, text) = (self.clone(), callback.call_sid.clone(), write_left_callback(callback, form));
+        let Some(place) = fleet.reserve_left_callback() else { return };
+        self.tasks.spawn(async move {
+            // Without the ledger no other server has got the call.
+            let _ = context.try_leave_callback(&fleet, &call, &text).await;
+            drop(place);
+        });
+    }
+
     async fn try_leave_callback(&self, fleet: &Fleet, call: &CallSid, text: &str) -> Result<(), String> {
         let leave = async {
             match self.ledger.find_owner(call).await? {

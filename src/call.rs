@@ -216,6 +216,15 @@ impl Call {
         }
     }
 
+    /// Learns what an earlier server of the call had begun, since the ledger could not say it when the call began.
+    fn learn_payments(&mut self, known: &PriorPayments) {
+        self.record_known_charges(known);
+        self.payments.remember(&known.sessions);
+        if !known.on_call.is_empty() {
+            self.note(prompts::payments_by_now(known));
+        }
+    }
+
     /// Applies an event and returns the actions to carry out, in order. `now` must never go backwards.
     pub(crate) fn handle(&mut self, event: CallEvent, now: Instant) -> Vec<Action> {
         self.now = now;
@@ -237,6 +246,7 @@ impl Call {
             CallEvent::ToolDelayed { run, text } => self.handle_tool_delay(run, text),
             CallEvent::SocketLost => self.handle_socket_lost(),
             CallEvent::SocketResumed => self.handle_socket_resumed(),
+            CallEvent::PaymentsKnown(known) => self.learn_payments(&known),
             CallEvent::MachineAnswered => self.end_for_machine(),
             CallEvent::HungUp => self.handle_hang_up(),
             CallEvent::Tick => {}

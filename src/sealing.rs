@@ -27,7 +27,7 @@ pub struct SealingKeys(Vec<XChaCha20Poly1305>);
 
 /// A text that is no list of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("is not a list of keys of {KEY_LENGTH} bytes in base64")]
+#[error("is not a list of random keys of {KEY_LENGTH} bytes in base64")]
 pub struct ParseSealingKeysError;
 
 /// A sealed text that none of the keys opens, or that was moved here from elsewhere.

@@ -244,7 +244,7 @@ impl Session {
             return None;
         }
         match self.inputs.next(is_caller_gone, deadline).await {
-            Input::Stop => Some(self.record_end(SessionEnd::Stopped)),
+            Input::Stop => self.stop().await,
             Input::Drain => self.start_draining(),
             Input::Socket(frame) => self.handle_input(frame).await,
             Input::Message(message) => self.handle_message(*message).await,
@@ -322,6 +322,14 @@ impl Session {
         let (timeout, live_calls) = (self.context.drain_timeout, self.context.calls.count());
         self.drain = Some(self.context.hand_overs.schedule(timeout, live_calls, Instant::now()));
         None
+    }
+
+    /// Ends the session at once. If the server stops, and another one takes calls, that one goes on with the call.
+    async fn stop(&mut self) -> Option<CallEvent> {
+        if self.context.hard_stop.is_cancelled() && self.context.has_successor() {
+            self.hand_over().await;
+        }
+        self.closed.is_none().then(|| self.record_end(SessionEnd::Stopped))
     }
 
     fn record_end(&mut self, end: SessionEnd) -> CallEvent {
@@ -430,6 +438,7 @@ impl Session {
                 let _ = answer.send(self.agent_config.profile().tools());
                 None
             }
+            SessionMessage::PaymentsKnown(known) => Some(CallEvent::PaymentsKnown(known)),
             SessionMessage::MachineAnswered => Some(CallEvent::MachineAnswered),
             SessionMessage::CallEnded => Some(self.record_end(SessionEnd::CallEnded)),
             SessionMessage::Moved => Some(self.record_end(SessionEnd::Moved)),
@@ -489,8 +498,13 @@ impl Session {
                 Action::ChangeContext(keys) => self.apply_keys(&keys, None),
                 Action::Record(entry) => {
                     // Where a call moved, its new owner has the last word about its payments.
-                    if !self.tools.context.call.has_moved() {
-                        payment_log::log_entry(&entry, self.turns.request_id());
+                    let call = &self.tools.context.call;
+                    match *entry {
+                        _ if call.has_moved() => {}
+                        PaymentLogEntry::Unresolved { .. } if self.context.fleet.is_some() => {
+                            self.context.log_unless_moved(&call.call_sid, (*entry).clone());
+                        }
+                        _ => payment_log::log_entry(&entry, self.turns.request_id()),
                     }
                     self.context.telemetry.record_payment_step(&entry);
                     if let PaymentLogEntry::ConsentAnswered(agreed) = *entry {

@@ -260,6 +260,9 @@ async fn disturb_at(checkpoint: Checkpoint, fault: Fault) {
         owner.server.wait_for_calls(0).await;
     }
     fleet.call.check_finished(&other.server, &answered).await;
+    if matches!(fault, Fault::Killed | Fault::Stopped | Fault::AllKilled) {
+        assert!(!other.log().contains(" ERROR "), "nobody is paged: {}", other.log());
+    }
 }
 
 /// With `CRELAY_LONG=1` at every step; otherwise with each fault but a kill at two of them.
@@ -441,6 +444,22 @@ async fn a_callback_that_lands_on_the_old_owner_goes_to_the_new_one() {
     assert_eq!(answered.len(), 5, "each is answered: {answered:?}");
     fleet.wait_for_state(&new.server, &["charged"]).await;
     assert!(fleet.call.stand_ins.keys_of("cancel").is_empty(), "{}", old.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_was_frozen_until_its_call_was_put_away_lets_go_of_it() {
+    let Some(fleet) = Fleet::start(None).await else { return };
+    let (owner, other) = tokio::join!(fleet.serve(), fleet.serve_resuming("1"));
+    let mut socket = connect_call(&owner.server).await;
+    // It is claimed before the agent says anything.
+    socket.say("I would like to pay 25 dollars.").await.unwrap();
+    fleet.call.openai.wait_for_requests(1).await.unwrap();
+    owner.signal("-STOP");
+    other.wait_for_log("call.put_away").await;
+    owner.signal("-CONT");
+    owner.wait_for_log("call.moved").await;
+    owner.server.wait_for_calls(0).await;
+    assert!(!owner.log().contains("call.claimed"), "{}", owner.log());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

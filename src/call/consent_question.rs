@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::guided_flow::PaymentTexts;
+use super::journal::KeptQuestion;
 use super::{Call, spoken_amount};
 use crate::payment::{
     Amount, ConsentAnswer, ConsentPurpose, ConsentRecord, PaymentLogEntry, PaymentMethod, text_version,
@@ -80,6 +81,26 @@ impl ConsentQuestion {
     /// Asks for a yes to submitting the open payment.
     pub(super) fn submit_payment() -> Self {
         Self::new(ConsentPurpose::SubmitOpenPayment, 0)
+    }
+
+    /// The question as another server needs it to ask it again. That about the open payment is asked again anyway.
+    pub(super) fn to_kept(&self) -> Option<KeptQuestion> {
+        let amount = self.purpose.amount()?;
+        let is_again = matches!(self.purpose, ConsentPurpose::ChargeAgain(_));
+        Some(KeptQuestion {
+            amount: amount.minor(),
+            currency: amount.currency().to_string(),
+            minutes_since_paid: is_again.then_some(self.minutes_since_paid),
+        })
+    }
+
+    /// The question that another server had asked.
+    pub(super) fn from_kept(kept: &KeptQuestion) -> Option<Self> {
+        let amount = Amount::from_minor(kept.amount, kept.currency.parse().ok()?)?;
+        Some(
+            kept.minutes_since_paid
+                .map_or_else(|| Self::confirm_amount(amount), |minutes| Self::pay_again(amount, minutes)),
+        )
     }
 
     fn to_wording(&self, texts: &PaymentTexts, language: &str, by_account: bool) -> Wording {

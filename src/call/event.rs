@@ -60,6 +60,8 @@ pub(crate) enum CallEvent {
     SocketLost,
     /// A new WebSocket of the same call is open.
     SocketResumed,
+    /// What the ledger knows of the call's payments, which it could not say when the call began.
+    PaymentsKnown(Box<payment::PriorPayments>),
     /// Twilio reports that an answering machine or a fax has taken the call.
     MachineAnswered,
     /// The caller hung up, or Twilio reports that the call has ended.

@@ -13,8 +13,8 @@ use super::tool::Tool;
 use super::turn::ToolOrigin;
 use super::{Call, ConversationItem, prompts};
 use crate::payment::{
-    Capture, CaptureStage, CardType, ConsentAnswer, EntryError, Field, PaymentIntent, PaymentOutcome, TwilioResponse,
-    UpdateAction,
+    Capture, CaptureStage, CardType, ConsentAnswer, EntryError, Field, PaymentIntent, PaymentOutcome, PaymentRecord,
+    PaymentState, TwilioResponse, UpdateAction,
 };
 pub(super) use texts::primary_subtag;
 pub(crate) use texts::{LocalizedTexts, PaymentTexts};
@@ -84,6 +84,18 @@ impl GuidedFlow {
     /// Whether the server leads, also while the session is being opened.
     pub(super) fn is_leading(&self) -> bool {
         self.is_leading
+    }
+
+    /// Records the result of a payment that the caller may not know.
+    pub(super) fn record_known_result(&mut self, record: &PaymentRecord) {
+        self.unannounced_result = match record.state {
+            PaymentState::Charged => Some(UnannouncedResult::Charged),
+            PaymentState::Pending => Some(UnannouncedResult::Pending),
+            PaymentState::Tokenized => Some(UnannouncedResult::Stored),
+            PaymentState::Unknown => Some(UnannouncedResult::Unknown),
+            PaymentState::Declined | PaymentState::Failed => Some(UnannouncedResult::Failed),
+            _ => None,
+        };
     }
 
     /// Ends the flow: the server no longer leads.

@@ -3,11 +3,13 @@
 //! The items of a history share their memory with what was written of them last. An item that changes is copied by that, so
 //! that a comparison of addresses finds all changes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::history::{AgentMessage, ConversationItem, MessagePhase, ToolCall};
+use crate::ids::PaymentSid;
 use crate::redact::RedactedJson;
 use crate::relay::LanguageSwitch;
 
@@ -37,9 +39,30 @@ pub(crate) struct CallState {
     pub(super) recordings: u32,
     /// The call was handed over while nobody spoke: it goes on in silence.
     pub(super) is_handed_over: bool,
+    /// The question about an amount that the caller has not answered.
+    pub(super) question: Option<KeptQuestion>,
+    /// The payments whose results the call knows.
+    pub(super) results: BTreeSet<String>,
+}
+
+/// A question of the server about an amount, which is asked again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct KeptQuestion {
+    /// In minor units.
+    pub(super) amount: u64,
+    /// An ISO 4217 code.
+    pub(super) currency: String,
+    /// Set if the same amount was paid so many minutes ago.
+    pub(super) minutes_since_paid: Option<u32>,
 }
 
 impl CallState {
+    /// Whether the call knew the result of this payment.
+    pub(crate) fn knows_result_of(&self, sid: &PaymentSid) -> bool {
+        self.results.contains(sid.as_str())
+    }
+
     pub(super) fn languages(&self) -> Option<LanguageSwitch> {
         match (self.spoken_language.clone(), self.heard_language.clone()) {
             (Some(tts_language), None) => Some(LanguageSwitch::Tts { tts_language }),

@@ -84,6 +84,11 @@ impl CallPayments {
         self.decline_count = u32::try_from(sessions.iter().filter(is_decline).count()).unwrap_or(u32::MAX);
     }
 
+    /// The sessions whose results the call knows.
+    pub(super) fn known_results(&self) -> impl Iterator<Item = &PaymentSid> {
+        self.closed.iter().chain(&self.earlier).filter(|closed| closed.has_result).map(|closed| &closed.sid)
+    }
+
     /// Goes on with a payment that another server had begun.
     pub(super) fn take_up(&mut self, capture: Capture, now: Instant) {
         self.earlier.retain(|session| capture.sid() != Some(&session.sid));

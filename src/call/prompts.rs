@@ -554,10 +554,26 @@ pub(super) fn repeated_start(output: &str) -> String {
     )
 }
 
-/// What became of the payments of the call while nobody had it.
+/// The payments of the call, of which one has a result that came while nobody had the call.
 pub(super) fn payments_of_call(known: &PriorPayments) -> String {
-    format!("The payments of this call by now:{}", known_payments::known_payments(known))
+    format!(
+        "Payment update: a result came while the connection was broken, and the caller may not know it. The payments of this call \
+         by now:{} Next: tell the caller the result.",
+        known_payments::known_payments(known)
+    )
 }
+
+/// The payments of the call, which were not known when it began.
+pub(super) fn payments_by_now(known: &PriorPayments) -> String {
+    format!(
+        "The payments of this call that were begun before the connection broke:{}",
+        known_payments::known_payments(known)
+    )
+}
+
+/// Said when another server goes on with a call whose caller has not answered a question of the server.
+pub(super) const QUESTION_ASKED_AGAIN: &str = "The connection broke, and this call goes on on another one. The server asks its question \
+     once more. Say nothing: a payment update brings the answer.";
 
 /// The caller's keypad input outside a payment.
 pub(super) fn keypad_input(keys: &str) -> String {

@@ -1,11 +1,12 @@
 //! A call that another server had, and that this one goes on with.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use super::consent_question::ConsentQuestion;
 use super::history::{ConversationItem, History};
 use super::journal::{CallState, ChangedItem, JournalCursor};
 use super::speech::AgentSpeech;
@@ -13,7 +14,7 @@ use super::tool::Tool;
 use super::turn::ToolOrigin;
 use super::usage::CallUsage;
 use super::{Action, Call, CallSettings, prompts};
-use crate::payment::{Capture, PriorPayments, RequestKind};
+use crate::payment::{Capture, PaymentState, PriorPayments, PriorSession, RequestKind};
 use crate::redact::RedactionPolicy;
 use crate::relay::{OutgoingFrame, Setup};
 
@@ -54,27 +55,49 @@ impl Call {
         let ResumedCall { state, items, payment, age } = resumed;
         let began = self.now.checked_sub(age).unwrap_or(self.now);
         self.usage = CallUsage::new(&self.settings.usage_limits, self.settings.has_telephone, began);
-        if !items.is_empty() {
+        let has_journal = !items.is_empty();
+        if has_journal {
             self.restore_history(items, state.left_out_turns);
-            if payment.is_none() && !known.on_call.is_empty() {
-                self.note(prompts::payments_of_call(known));
-            }
         }
         self.speech = AgentSpeech::resumed();
-        let is_leading = state.is_server_leading;
-        let is_handed_over = state.is_handed_over;
         self.restore_state(&state);
         if let Some(capture) = payment {
-            self.take_up_payment(capture, is_leading);
+            self.take_up_payment(capture, state.is_server_leading);
         }
-        let is_answered = self.history.ends_with_answer();
-        if is_handed_over && is_answered {
+        // Without a journal the details of the call say it.
+        let is_news = has_journal && self.tell_results(known, &state.results);
+        if let Some(question) = state.question.as_ref().and_then(ConsentQuestion::from_kept) {
+            self.note(prompts::QUESTION_ASKED_AGAIN);
+            return self.ask_question(question);
+        }
+        let is_answered = self.history.ends_with_answer() && !is_news;
+        if state.is_handed_over && is_answered {
             return;
         }
         self.note(prompts::CALL_TAKEN_UP);
         if !(is_answered && self.repeat_prompt(self.now)) {
             self.turn.require_response();
         }
+    }
+
+    /// Notes the results of payments that came while nobody had the call. The server says the newest one if the model does not.
+    /// Returns whether there is any.
+    fn tell_results(&mut self, known: &PriorPayments, told: &BTreeSet<String>) -> bool {
+        let is_open =
+            |session: &PriorSession| self.payments.open().is_some_and(|open| open.sid() == Some(&session.sid));
+        // What was given up was given up by the call, or by the caller.
+        let has_result = |state: PaymentState| {
+            state.is_reported() && !matches!(state, PaymentState::Abandoned | PaymentState::Cancelled)
+        };
+        let untold = |session: &&PriorSession| {
+            has_result(session.record.state) && !told.contains(session.sid.as_str()) && !is_open(session)
+        };
+        let Some(newest) = known.sessions.iter().rfind(untold) else { return false };
+        let record = newest.record;
+        self.note(prompts::payments_of_call(known));
+        self.guided_flow.record_known_result(&record);
+        self.turn.require_response();
+        true
     }
 
     /// Restores the conversation, and lets the redactors hear again what was said last: a card number may go on.
@@ -157,6 +180,8 @@ impl Call {
             tones,
             recordings,
             is_handed_over,
+            question: self.question.as_ref().and_then(ConsentQuestion::to_kept),
+            results: self.payments.known_results().map(|sid| sid.as_str().to_owned()).collect(),
         }
     }
 

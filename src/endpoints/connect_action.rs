@@ -94,7 +94,10 @@ pub(super) async fn post(
         return StatusCode::CONFLICT.into_response();
     }
     let has_failed_often = state.reconnects.saturating_sub(state.moves) >= MAX_RECONNECTS;
-    let reconnects = result == ConnectResult::Moved || result == ConnectResult::SessionFailed && !has_failed_often;
+    // A server that has ended the call because it stops does not take it again.
+    let is_stopped = app.turns_calls_away() && !calls.is_live(&call);
+    let reconnects =
+        result == ConnectResult::Moved || result == ConnectResult::SessionFailed && !has_failed_often && !is_stopped;
     info!(
         event = "twilio.connect_action",
         call_sid = %call,

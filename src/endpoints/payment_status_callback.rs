@@ -72,7 +72,7 @@ async fn handle(context: &Arc<session::SessionContext>, form: &WebhookForm) -> R
     match delivered {
         DeliveryOutcome::Delivered => context.leave_callback_if_moved(&callback, form.fields()),
         DeliveryOutcome::UnknownCall => {
-            payment_log::log_late_result(&callback);
+            context.log_late_result(&callback);
             context.leave_callback(&callback, form.fields());
         }
         DeliveryOutcome::MailboxFull => {

@@ -19,6 +19,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
 /// How long another server may take to answer Twilio's request. A server that is frozen takes connections and is silent.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long one is waited for that has not said for a while that it lives: a caller is on the line.
+const QUIET_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// Headers that are about a connection and not about the request. They are not sent on.
 const OF_CONNECTION: [HeaderName; 9] = [
     header::HOST,
@@ -52,7 +55,7 @@ pub(crate) enum ForwardError {
     #[error("it cannot be reached")]
     Unreachable,
     /// It did not answer in time.
-    #[error("it did not answer within {} s", ANSWER_TIMEOUT.as_secs())]
+    #[error("it did not answer in time")]
     Silent,
 }
 
@@ -76,7 +79,8 @@ impl Fleet {
         }
         let request = self.clients.for_url(&url).request(method, url).headers(headers);
         let sent = request.header(FORWARDED, self.id.to_string()).body(body).send();
-        let answer = match tokio::time::timeout(ANSWER_TIMEOUT, sent).await {
+        let patience = if self.lock().is_quiet(address) { QUIET_TIMEOUT } else { ANSWER_TIMEOUT };
+        let answer = match tokio::time::timeout(patience, sent).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => return Err(ForwardError::Unreachable),
             Err(_) => return Err(ForwardError::Silent),

@@ -12,6 +12,9 @@ use crate::server_id::ServerId;
 /// while the ledger cannot be reached nobody can beat either.
 const MAX_STILL_LOOKS: u32 = 5;
 
+/// After as many looks at which its beat had not moved, a server is not waited for as long as others.
+const QUIET_LOOKS: u32 = 2;
+
 /// The other servers.
 #[derive(Debug, Default)]
 pub(super) struct Peers(HashMap<ServerId, Peer>);
@@ -93,6 +96,11 @@ impl Peers {
             }
             Some(peer) => PeerStatus::Reached(peer.record.address.clone()),
         }
+    }
+
+    /// Whether the server at this address may be frozen: it has not said for two looks that it lives.
+    pub(super) fn is_quiet(&self, address: &str) -> bool {
+        self.0.values().any(|peer| peer.record.address == address && peer.still_looks >= QUIET_LOOKS)
     }
 
     /// Remembers that the server at this address did not answer.

@@ -333,7 +333,8 @@ impl Capture {
         if self.is_awaiting(action) {
             self.stage = CaptureStage::Open;
             if action == UpdateAction::Complete {
-                self.submit_refusals += u32::from(!refusal.is_incomplete());
+                // Without a code the ledger refused it, and Twilio was not asked.
+                self.submit_refusals += u32::from(refusal.code.is_some() && !refusal.is_incomplete());
                 self.refusal = Some(refusal);
             }
         }

@@ -11,13 +11,12 @@ use tracing::{Instrument as _, error, info, info_span, warn};
 
 use super::journal::KeptCall;
 use super::lifecycle::record_call_end;
-use super::{SessionContext, SessionMessage};
+use super::{SessionContext, SessionMessage, payment_log};
 use crate::call_claim::{CallClaim, ClaimState};
-use crate::call_stage::CallStage;
 use crate::fleet::BEAT_INTERVAL;
 use crate::ids::CallSid;
 use crate::ledger::{
-    CallOwner, ClaimedCall, LedgerError, LeftCall, OrphanedPayment, OwnedCall, OwnerlessCall, PutAwayCall,
+    CallData, CallOwner, ClaimedCall, LedgerError, LeftCall, OrphanedPayment, OwnedCall, OwnerlessCall, PutAwayCall,
 };
 use crate::payment::read_left_callback;
 use crate::recovery;
@@ -29,7 +28,7 @@ use crate::twilio::{PAYMENT_STATUS_CALLBACK, TwilioClient};
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long one waits that was connected before: without what the last server has left it begins anew.
-const TAKE_OVER_TIMEOUT: Duration = Duration::from_secs(4);
+const TAKE_OVER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How many calls of dead servers are put away with one beat.
 const MAX_PUT_AWAY: usize = 20;
@@ -81,6 +80,7 @@ impl SessionContext {
                     // The session has begun without it.
                     if let Err(Some(_)) = sender.send(left) {
                         context.cancel_left_payments(&call, &claim).await;
+                        context.tell_known_payments(&call).await;
                     }
                 }
                 Err(error) => {
@@ -111,6 +111,13 @@ impl SessionContext {
             self.pending_calls.learn(call, &about);
         }
         left
+    }
+
+    /// Lets a call that has begun without its earlier payments know them.
+    async fn tell_known_payments(&self, call: &CallSid) {
+        if let Ok(known) = self.ledger.load_prior_payments(&CallData::from_sid(call.clone())).await {
+            self.calls.deliver(call, SessionMessage::PaymentsKnown(Box::new(known)));
+        }
     }
 
     /// Cancels what the last owner of a call has left open, and this server does not take up.
@@ -230,21 +237,14 @@ impl SessionContext {
     }
 
     /// Looks who has a call that is live here and not this server's by the ledger. One that another server has, or had until it
-    /// was over, ends here. One that nobody has is claimed.
+    /// was over or put away, ends here. One that this server could not claim yet is claimed.
     async fn check_claim(self: &Arc<Self>, call: &CallSid, claim: &CallClaim) -> Result<(), LedgerError> {
         let owner = self.ledger.find_owner(call).await?.and_then(|owner| owner.server);
-        let is_held = matches!(claim.state(), ClaimState::Held(_));
-        let has_moved = match owner {
-            Some(owner) => is_held && owner != self.server,
-            None => is_held && self.ledger.load_call_stage(call).await? == Some(CallStage::Ended),
-        };
+        let has_moved = matches!(claim.state(), ClaimState::Held(_)) && owner != Some(self.server);
         let span = info_span!("call", call_sid = %call);
         if has_moved {
             let (_entered, server) = (span.entered(), owner.map(tracing::field::display));
-            warn!(
-                event = "call.moved",
-                server, "Another server has the call, or had it until it was over: it ends here."
-            );
+            warn!(event = "call.moved", server, "Another server has the call, or has put it away: it ends here.");
             claim.lose();
             self.telemetry.record_claim(ClaimEvent::Moved);
             self.calls.deliver(call, SessionMessage::Moved);
@@ -260,6 +260,7 @@ impl SessionContext {
             });
             if left.is_some() {
                 self.cancel_left_payments(call, claim).instrument(span).await;
+                self.tell_known_payments(call).await;
             }
         }
         Ok(())
@@ -329,16 +330,27 @@ impl SessionContext {
         let context = self.clone();
         let work = async move {
             context.cancel_payments(orphaned).await;
-            if context.reports_call_ends
-                && let Some(kept) = state.and_then(|state| KeptCall::parse(&state))
-            {
-                record_call_end(&context, kept.into_end(call.clone(), &claim)).await;
+            if let Some(kept) = state.and_then(|state| KeptCall::parse(&state)) {
+                context.log_untold_successes(&call, &kept).await;
+                if context.reports_call_ends {
+                    record_call_end(&context, kept.into_end(call.clone(), &claim)).await;
+                }
             }
             context.release_call(&call, &claim).await;
             context.put_away_calls.lock().remove(&call);
         };
         self.tasks.spawn(work.instrument(span));
         Ok(())
+    }
+
+    /// Logs payments of a call that succeeded while no server had it, so that the caller was never told.
+    async fn log_untold_successes(&self, call: &CallSid, kept: &KeptCall) {
+        let Ok(known) = self.ledger.load_prior_payments(&CallData::from_sid(call.clone())).await else { return };
+        for session in known.sessions {
+            if !session.record.state.is_without_success() && !kept.call.knows_result_of(&session.sid) {
+                payment_log::log_untold_success(call, &session.sid);
+            }
+        }
     }
 
     /// Removes the row of a call whose server or session broke, once its payments are cancelled.

@@ -22,7 +22,7 @@ use super::turn_recorder::TurnRecorder;
 use super::{RelaySocket, Session, SessionContext, SessionEnd, SocketInput, SocketOutput};
 use crate::assets::Library;
 use crate::call::{Action, CONTEXT_PARAMETERS, Call, CallEnding, CallSettings, ContextKeys, MANIFEST_PARAMETERS};
-use crate::call_claim::CallClaim;
+use crate::call_claim::{CallClaim, ClaimState};
 use crate::call_identity::CallIdentity;
 use crate::call_stage::CallStage;
 use crate::ids::CallSid;
@@ -192,7 +192,11 @@ async fn begin_session(
     let reported_to =
         left.as_ref().and_then(|left| left.payment.as_ref()).map(|left| (left.payment.id, left.reported_to));
     let tool_context = context.tool_context(&setup, &library, Some(claim.clone()), reported_to);
-    let known = load_known_payments(&tool_context).await;
+    // A ledger that could not be asked for the claim is not waited for again.
+    let known = match claim.state() {
+        ClaimState::Unclaimed if was_connected => payment::PriorPayments::default(),
+        ClaimState::Unclaimed | ClaimState::Held(_) | ClaimState::Lost => load_known_payments(&tool_context).await,
+    };
     let resumed = take_up::read_left_call(left, &kept, &settings, &setup, started_on);
     if reported_to.is_some() && resumed.as_ref().is_none_or(|resumed| resumed.payment.is_none()) {
         context.cancel_left_payments(&sid, &claim).await;

@@ -2,6 +2,7 @@
 
 use tracing::{error, info, warn};
 
+use crate::ids::{CallSid, PaymentSid};
 use crate::payment::{Amount, CallbackKind, PaymentCallback, PaymentLogEntry, PaymentOutcome};
 
 /// Logs the result of a payment whose call has ended.
@@ -25,6 +26,16 @@ pub(crate) fn log_late_result(status: &PaymentCallback) {
             "A payment ended without success after its call had ended."
         );
     }
+}
+
+/// Logs the success of a payment of which the caller was not told, since no server had the call any more.
+pub(super) fn log_untold_success(call: &CallSid, payment: &PaymentSid) {
+    error!(
+        event = "payment.success_after_call",
+        call_sid = %call,
+        payment_sid = %payment,
+        "Twilio reported the success of a payment while no server had its call; the caller was not told."
+    );
 }
 
 /// Logs one entry of a payment's history, which a response of Twilio to this request may have caused.

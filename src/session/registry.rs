@@ -53,6 +53,8 @@ pub enum SessionMessage {
     ExternalToolCall(ExternalToolCall),
     /// An external client asks which tools it may call.
     ListTools(ToolsRequest),
+    /// What the ledger knows of the call's payments, which it could not say when the call began.
+    PaymentsKnown(Box<payment::PriorPayments>),
     /// Twilio reported that an answering machine or a fax has taken the call.
     MachineAnswered,
     /// Twilio reported that the call has ended.

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout};
-use tracing::warn;
+use tracing::{Instrument as _, warn};
 
-use super::{OutboundCallData, SessionContext};
+use super::{OutboundCallData, SessionContext, payment_log};
 use crate::call_claim::ClaimState;
 use crate::fleet::{Fleet, PeerStatus};
 use crate::ids::CallSid;
 use crate::ledger::{CallOwner, LedgerError};
-use crate::payment::{CallbackKind, PaymentCallback, write_left_callback};
+use crate::payment::{CallbackKind, PaymentCallback, PaymentLogEntry, write_left_callback};
 use crate::redact::Private;
 use crate::server_id::ServerId;
 
@@ -49,6 +49,33 @@ impl SessionContext {
             }
             drop(place);
         });
+    }
+
+    /// Logs the result of a payment of a call that is not live here, if the call is over. Otherwise it is between two servers, and
+    /// the next one tells the caller.
+    pub(crate) fn log_late_result(self: &Arc<Self>, callback: &PaymentCallback) {
+        if !matches!(callback.kind, CallbackKind::Ended(_)) {
+            return;
+        }
+        let (context, callback) = (self.clone(), callback.clone());
+        self.tasks.spawn(async move {
+            if context.find_owner(&callback.call_sid).await.is_none() {
+                payment_log::log_late_result(&callback);
+            }
+        });
+    }
+
+    /// Logs an entry of a payment's history that holds only while no other server has the call: one that was frozen does not
+    /// know that it has lost it.
+    pub(super) fn log_unless_moved(self: &Arc<Self>, call: &CallSid, entry: PaymentLogEntry) {
+        let (context, call) = (self.clone(), call.clone());
+        let log = async move {
+            let owner = context.find_owner(&call).await.and_then(|owner| owner.server);
+            if owner.is_none_or(|owner| owner == context.server) {
+                payment_log::log_entry(&entry, None);
+            }
+        };
+        self.tasks.spawn(log.in_current_span());
     }
 
     /// Leaves a callback about a call that is live here, and that another server has meanwhile: this one learns it with its next

@@ -3,7 +3,7 @@
 use super::guided_flow::{report_card_number, report_field, twilio_changes_since};
 use super::guided_flow_consent::GO_ON;
 use super::*;
-use crate::payment::{PaymentState, PriorPayment, PriorPayments};
+use crate::payment::{PaymentIntent, PaymentRecord, PaymentState, PriorPayment, PriorPayments, PriorSession};
 
 const SECURITY_CODE: &str = "Now the security code, three digits, or four on American Express, then pound.";
 
@@ -22,6 +22,15 @@ fn keys(call: &TestCall) -> Vec<String> {
         _ => None,
     };
     call.running_tools.iter().filter_map(key).collect()
+}
+
+/// The ledger knows a payment of 25 dollars on this call, which was charged.
+fn charged(sid: &str) -> PriorPayments {
+    let paid = PriorPayment { state: PaymentState::Charged, charge: Some(usd("25")), at: jiff::Timestamp::UNIX_EPOCH };
+    let intent = PaymentIntent { charge: Some(usd("25")), bank_debit: false, submitted: true, refusal: None };
+    let record = PaymentRecord { state: PaymentState::Charged, intent, has_doubtful_success: false };
+    let session = PriorSession { sid: payment_sid(sid), record, by_bank_account: false };
+    PriorPayments { on_call: vec![paid], sessions: vec![session], ..PriorPayments::default() }
 }
 
 #[test]
@@ -133,12 +142,45 @@ fn an_accepted_submission_waits_for_its_result() {
 
 #[test]
 fn a_result_that_came_while_nobody_had_the_call_is_told() {
+    for is_handed_over in [false, true] {
+        let mut call = TestCall::start();
+        call.caller_says("I want to pay");
+        call.model_replies("One moment.", &[]);
+        let mut call = call.resume_elsewhere(is_handed_over, &charged("PK1"));
+        assert!(call.history().contains("25.00 USD was paid"), "{}", call.history());
+        assert!(call.history().contains("Next: tell the caller the result"));
+        call.model_emits(ModelEvent::Failed);
+        call.advance(10 * SECOND);
+        assert!(call.said_since(0).contains("Your payment went through"), "{}", call.said_since(0));
+    }
+}
+
+#[test]
+fn a_result_that_was_told_is_not_told_again() {
     let mut call = TestCall::start();
-    call.caller_says("I want to pay");
+    call.reach_finish("PK1");
+    call.model_replies("", &["finish-capture"]);
+    call.twilio_answers(TwilioResponse::Accepted);
     call.model_replies("One moment.", &[]);
-    let paid = PriorPayment { state: PaymentState::Charged, charge: Some(usd("25")), at: jiff::Timestamp::UNIX_EPOCH };
-    let call = call.resume_elsewhere(false, &PriorPayments { on_call: vec![paid], ..PriorPayments::default() });
-    assert!(call.history().contains("25.00 USD was paid"), "{}", call.history());
+    call.twilio_reports("PK1", &[("Result", "success"), ("PaymentToken", "tok")]);
+    call.model_replies("It is stored.", &[]);
+    let call = call.resume_elsewhere(true, &charged("PK1"));
+    assert!(call.pending_request.is_none() && call.said_since(0).is_empty());
+}
+
+#[test]
+fn a_question_about_an_amount_is_asked_again() {
+    for is_handed_over in [false, true] {
+        let mut call = TestCall::start();
+        call.caller_says("I want to pay");
+        let question = call.request_consent("25");
+        let mut call = call.resume_elsewhere(is_handed_over, &PriorPayments::default());
+        assert_eq!(call.wait_for_statement(), question);
+        call.caller_says("Yes");
+        call.model_replies("Thank you.", &["start-capture"]);
+        assert!(call.history().contains("Say nothing: a payment update brings the answer"), "{}", call.history());
+        assert_eq!(call.recorded_answers().len(), 1);
+    }
 }
 
 #[test]

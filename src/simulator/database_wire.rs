@@ -1,7 +1,7 @@
 //! The wire between a server and its database, which can be cut, frozen and healed.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -25,6 +25,8 @@ pub enum WireState {
     Cut,
     /// It carries a commit to the database, and is cut before its answer comes back.
     CutAfterCommit,
+    /// It freezes with a commit, which the database does not get.
+    FrozenAtCommit,
 }
 
 /// A wire that is removed on drop.
@@ -32,6 +34,7 @@ pub enum WireState {
 pub struct DatabaseWire {
     address: SocketAddr,
     state: Arc<watch::Sender<WireState>>,
+    database: Arc<Mutex<SocketAddr>>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -41,20 +44,27 @@ impl DatabaseWire {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let state = Arc::new(watch::Sender::new(WireState::Whole));
-        let of_task = state.clone();
+        let database = Arc::new(Mutex::new(database));
+        let (of_task, end) = (state.clone(), database.clone());
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 if *of_task.borrow() != WireState::Cut {
+                    let database = *end.lock().unwrap_or_else(PoisonError::into_inner);
                     tokio::spawn(carry(client, database, of_task.clone()));
                 }
             }
         });
-        Ok(Self { address, state, _task: AbortOnDropHandle::new(task) })
+        Ok(Self { address, state, database, _task: AbortOnDropHandle::new(task) })
     }
 
     /// The address of its near end.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Leads new connections to another address.
+    pub fn lead_to(&self, database: SocketAddr) {
+        *self.database.lock().unwrap_or_else(PoisonError::into_inner) = database;
     }
 
     /// Changes what it does.
@@ -82,10 +92,14 @@ async fn carry(mut client: TcpStream, database: SocketAddr, state: Arc<watch::Se
             _ = changes.changed() => {}
             read = client.read(&mut asked), if is_open => {
                 let Ok(count @ 1..) = read else { return };
+                let is_commit = asked[..count].windows(COMMIT.len()).any(|part| part == COMMIT);
+                if is_commit && *state.borrow() == WireState::FrozenAtCommit {
+                    state.send_replace(WireState::Frozen);
+                    continue;
+                }
                 if server.write_all(&asked[..count]).await.is_err() {
                     return;
                 }
-                let is_commit = asked[..count].windows(COMMIT.len()).any(|part| part == COMMIT);
                 if is_commit && *state.borrow() == WireState::CutAfterCommit {
                     // The answer shows that the database has committed.
                     let _ = server.read(&mut answered).await;

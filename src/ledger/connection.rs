@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use sqlx::{AnyConnection, Row as _};
+use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
+use uuid::Uuid;
 
 use super::LedgerError;
 use super::database::{self, Database};
@@ -48,7 +49,12 @@ pub(super) struct WriteLock {
 
 /// A transaction of PostgreSQL, by which it can be asked later whether the transaction was committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TransactionId(String);
+pub struct TransactionId {
+    /// Its number. After a crash or a fail-over another one may get it.
+    number: String,
+    /// The id of the row that it adds to `commits`.
+    mark: Uuid,
+}
 
 /// How a transaction ended whose commit failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +73,8 @@ pub(super) struct WriteTransaction {
     database: Database,
     /// Set with PostgreSQL.
     id: Option<TransactionId>,
+    /// Whether it need not be known how it ended.
+    is_repeatable: bool,
 }
 
 impl LedgerWriter {
@@ -97,7 +105,12 @@ impl LedgerWriter {
             match self.try_begin(kept).await {
                 Ok((connection, id)) => {
                     turn.connection = Some(connection);
-                    return Ok(WriteTransaction { turn: Some(turn), database: self.database.clone(), id });
+                    return Ok(WriteTransaction {
+                        turn: Some(turn),
+                        database: self.database.clone(),
+                        id,
+                        is_repeatable: false,
+                    });
                 }
                 // The server may have closed an idle connection, such as by its own restart.
                 Err(_) if is_kept && self.database.is_remote() => lock(&self.idle).clear(),
@@ -125,7 +138,7 @@ impl LedgerWriter {
                 let begin = sqlx::raw_sql(database::BEGIN).fetch_all(&mut connection);
                 let rows = timeout(BUSY_TIMEOUT, begin).await.map_err(|_| timed_out())??;
                 let row = rows.last().ok_or(sqlx::Error::RowNotFound)?;
-                Some(TransactionId(row.try_get(0)?))
+                Some(TransactionId { number: row.try_get(0)?, mark: Uuid::new_v4() })
             }
         };
         Ok((connection, id))
@@ -155,8 +168,12 @@ impl WriteTransaction {
     /// [`LedgerError::InDoubt`] if PostgreSQL did not say in time whether it was committed.
     pub(super) async fn commit(mut self) -> Result<WriteLock, LedgerError> {
         let until = Instant::now() + COMMIT_TIMEOUT;
+        let id = self.id.clone().filter(|_| !self.is_repeatable);
         // One message to PostgreSQL, which need not be prepared; a statement that SQLite has prepared already.
-        let commit = if self.is_remote() {
+        let commit = if let Some(id) = &id {
+            let mark = format!("INSERT INTO commits (id) VALUES ('{}'); COMMIT", id.mark);
+            sqlx::raw_sql(AssertSqlSafe(mark)).execute(self.connection()).boxed()
+        } else if self.is_remote() {
             sqlx::raw_sql("COMMIT").execute(self.connection()).boxed()
         } else {
             sqlx::query("COMMIT").execute(self.connection()).boxed()
@@ -167,14 +184,14 @@ impl WriteTransaction {
             Ok(Err(error)) => LedgerError::from(error),
             Err(_) => LedgerError::Busy,
         };
-        let Some(id) = &self.id else { return Err(failed) };
+        let Some(id) = id else { return Err(failed) };
         if let Some(turn) = &mut self.turn {
             turn.connection = None;
         }
-        match find_commit(&self.database, id, until).await {
+        match find_commit(&self.database, &id, until).await {
             CommitFate::Committed => Ok(self.take_turn()),
             CommitFate::RolledBack => Err(failed),
-            CommitFate::InDoubt => Err(LedgerError::InDoubt(id.clone())),
+            CommitFate::InDoubt => Err(LedgerError::InDoubt(id)),
         }
     }
 
@@ -191,6 +208,12 @@ impl WriteTransaction {
     /// Makes this transaction of PostgreSQL wait only shortly for what others have locked.
     pub(super) async fn wait_less(&mut self) -> Result<(), sqlx::Error> {
         sqlx::raw_sql("SET LOCAL lock_timeout = 250").execute(self).await.map(drop)
+    }
+
+    /// Leaves out what is written to find out how the transaction ended. It is one that is done anew if its commit fails,
+    /// whether or not it was committed.
+    pub(super) fn set_repeatable(&mut self) {
+        self.is_repeatable = true;
     }
 
     /// The id of the transaction, with PostgreSQL.
@@ -211,25 +234,36 @@ impl WriteTransaction {
     }
 }
 
+/// Whether a transaction is still in progress. A standby does not show yet what its primary has committed, and that
+/// transaction is in progress until it is one itself.
+const IS_IN_PROGRESS: &str =
+    "SELECT CASE WHEN pg_is_in_recovery() THEN 'in progress' ELSE pg_xact_status(CAST($1 AS xid8)) END";
+
 /// Asks until the deadline how a transaction ended.
 async fn find_commit(database: &Database, id: &TransactionId, until: Instant) -> CommitFate {
     let ask = async || {
         let mut connection = database.connect_writer().await?;
-        let status = sqlx::query_scalar("SELECT pg_xact_status(CAST($1 AS xid8))").bind(id.0.clone());
+        let status = sqlx::query_scalar(IS_IN_PROGRESS).bind(id.number.clone());
         let status: Result<Option<String>, sqlx::Error> = status.fetch_one(&mut connection).await;
+        let is_in_progress = match status {
+            Ok(status) => status.is_some_and(|status| status == "in progress"),
+            // A number that is yet to come: the transaction is lost, or the database was restored from an earlier state.
+            Err(error) if sql_state(&error).is_some_and(|state| state.starts_with("22")) => false,
+            Err(error) => return Err(error),
+        };
+        if is_in_progress {
+            return Ok(None);
+        }
+        let mark = sqlx::query_scalar("SELECT count(*) FROM commits WHERE id = $1").bind(id.mark.to_string());
+        let count: i64 = mark.fetch_one(&mut connection).await?;
         close(connection).await;
-        status
+        Ok::<_, sqlx::Error>(Some(count > 0))
     };
     loop {
         match timeout_at(until, ask()).await {
-            Ok(Ok(Some(status))) if status == "committed" => return CommitFate::Committed,
-            Ok(Ok(Some(status))) if status == "in progress" => {}
-            Ok(Ok(_)) => return CommitFate::RolledBack,
-            // An id that is yet to come: the database was restored from an earlier state.
-            Ok(Err(error)) if sql_state(&error).is_some_and(|state| state.starts_with("22")) => {
-                return CommitFate::RolledBack;
-            }
-            Ok(Err(_)) => {}
+            Ok(Ok(Some(true))) => return CommitFate::Committed,
+            Ok(Ok(Some(false))) => return CommitFate::RolledBack,
+            Ok(Ok(None) | Err(_)) => {}
             Err(_) => return CommitFate::InDoubt,
         }
         sleep(COMMIT_POLL).await;

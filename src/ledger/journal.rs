@@ -72,6 +72,7 @@ impl Ledger {
     /// Writes what has changed of some calls. What another server has meanwhile is left out.
     pub(crate) async fn write_journal(&self, entries: &[JournalEntry]) -> Result<(), LedgerError> {
         let mut writing = self.begin_write().await?;
+        writing.transaction.set_repeatable();
         if writing.transaction.is_remote() {
             // After a crash of the database the last moments may be missing: no call and no payment waits for them.
             sqlx::raw_sql("SET LOCAL synchronous_commit = off").execute(&mut writing.transaction).await?;

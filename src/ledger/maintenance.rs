@@ -15,6 +15,11 @@ pub(super) const TICK_INTERVAL: Duration = Duration::from_millis(250);
 /// How often the lease is renewed, and the file checked.
 const RENEW_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often is deleted what says how writes ended, and what is deleted then: what an outage of a day may still need is kept.
+const FORGET_INTERVAL: Duration = Duration::from_secs(600);
+const FORGET_COMMITS: &str =
+    "DELETE FROM commits WHERE at < CAST(EXTRACT(EPOCH FROM now()) * 1000 AS BIGINT) - 86400000";
+
 impl Ledger {
     /// Maintains the ledger. Never returns.
     pub async fn maintain(&self) {
@@ -25,6 +30,7 @@ impl Ledger {
         let mut tick = delayed_interval(TICK_INTERVAL);
         let mut beaten: Option<Instant> = None;
         let mut log = None;
+        let mut forgotten: Option<Instant> = None;
         loop {
             tick.tick().await;
             let is_due = beaten.is_none_or(|beaten| beaten.elapsed() >= RENEW_INTERVAL);
@@ -40,6 +46,11 @@ impl Ledger {
                 // The buffered records are written by now, and their outcomes were not delivered during the fault.
                 self.0.outcome_written.notify_one();
             }
+            let is_to_forget = forgotten.is_none_or(|forgotten| forgotten.elapsed() >= FORGET_INTERVAL);
+            if self.0.database.is_remote() && is_to_forget && !self.0.faults.is_unwritable() {
+                forgotten = Some(Instant::now());
+                let _ = self.forget_commits().await;
+            }
         }
     }
 
@@ -54,9 +65,18 @@ impl Ledger {
     /// Writes the buffered records and renews the lease of a file.
     async fn renew_lease(&self) -> Result<(), LedgerError> {
         let mut writing = self.begin_write().await?;
+        writing.transaction.set_repeatable();
         if let FileClaim::Server(lease, _) = &self.0.claim {
             self.track_write_error(lease.renew(&mut writing.transaction).await.map_err(LedgerError::from))?;
         }
+        writing.commit().await
+    }
+
+    /// Deletes what says how writes ended that nobody asks about any more.
+    async fn forget_commits(&self) -> Result<(), LedgerError> {
+        let mut writing = self.begin_write().await?;
+        writing.transaction.set_repeatable();
+        sqlx::query(FORGET_COMMITS).execute(&mut writing.transaction).await?;
         writing.commit().await
     }
 }

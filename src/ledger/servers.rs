@@ -28,6 +28,7 @@ impl Ledger {
         is_draining: bool,
     ) -> Result<Vec<ServerRecord>, LedgerError> {
         let mut writing = self.begin_write().await?;
+        writing.transaction.set_repeatable();
         let beat = "INSERT INTO servers (id, address, draining, beat) VALUES ($1, $2, $3, 1) \
                     ON CONFLICT (id) DO UPDATE SET beat = servers.beat + 1, draining = excluded.draining";
         sqlx::query(beat)

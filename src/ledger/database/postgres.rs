@@ -22,10 +22,11 @@ const READERS: u32 = 4;
 
 /// The first has the number that SQLite's tables had reached: a number means the same on both engines. A migration only
 /// adds, since two versions may share the tables during a deploy. The second ends the time of the single server.
-pub(super) const MIGRATIONS: [super::MigrationText; 3] = [
+pub(super) const MIGRATIONS: [super::MigrationText; 4] = [
     (9, "ledger", include_str!("../migrations/postgres/0009_ledger.sql")),
     (10, "servers", include_str!("../migrations/postgres/0010_servers.sql")),
     (11, "journal", include_str!("../migrations/postgres/0011_journal.sql")),
+    (12, "commits", include_str!("../migrations/postgres/0012_commits.sql")),
 ];
 
 /// The statements that begin a write: each sees what others have committed before it, waits for a row no longer than

@@ -168,6 +168,64 @@ async fn a_database_that_crashes_forgets_nothing_and_is_used_again() {
     assert_eq!(test.state(id).await, PaymentState::Charged);
 }
 
+/// A ledger at the other end of a wire to a primary, and its standby.
+async fn behind_a_wire_to_a_pair() -> Option<(PostgresLedger, DatabaseWire, (LocalPostgres, LocalPostgres))> {
+    let pair = LocalPostgres::start_pair().await.unwrap()?;
+    let wire = DatabaseWire::to(pair.0.address()).await.unwrap();
+    let url = pair.0.create_database().await.unwrap();
+    let url = url.replace(&pair.0.address().to_string(), &wire.address().to_string());
+    Some((PostgresLedger::open(DatabaseUrl::Postgres(url.parse().unwrap()), TempDirectory::new()).await, wire, pair))
+}
+
+/// Executes statements on a server itself.
+async fn execute(server: &LocalPostgres, statements: &[&'static str]) {
+    let url = server.url("postgres");
+    let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
+    for statement in statements {
+        sqlx::raw_sql(*statement).execute(&mut connection).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_a_standby_does_not_show_yet_is_written_once() {
+    let Some((test, wire, (primary, standby))) = behind_a_wire_to_a_pair().await else { return };
+    execute(&standby, &["SELECT pg_wal_replay_pause()"]).await;
+    wire.set(WireState::CutAfterCommit);
+    let fails_over = async {
+        wire.wait_for(WireState::Cut).await;
+        primary.kill().unwrap();
+        wire.lead_to(standby.address());
+        wire.set(WireState::Whole);
+    };
+    let (reported, ()) = tokio::join!(test.ledger.report_call_end(call_end(1)), fails_over);
+    reported.unwrap();
+    standby.promote().unwrap();
+    test.report_until_written().await;
+    assert_eq!(test.count("SELECT count(*) FROM outbox WHERE call_sid = 'CA1'").await, 1);
+}
+
+#[tokio::test]
+async fn a_write_is_repeated_though_the_new_primary_gave_its_number_to_another() {
+    let Some((mut test, wire, (primary, standby))) = behind_a_wire_to_a_pair().await else { return };
+    // The standby sees nothing of a transaction before it is committed.
+    execute(&primary, &["ALTER SYSTEM SET wal_writer_delay = '10s'", "SELECT pg_reload_conf()"]).await;
+    let id = test.submit_payment("25", "PK1").await;
+    wire.set(WireState::FrozenAtCommit);
+    let fails_over = async {
+        wire.wait_for(WireState::Frozen).await;
+        primary.kill().unwrap();
+        standby.promote().unwrap();
+        // Other servers write.
+        execute(&standby, &["SELECT pg_current_xact_id()"; 100]).await;
+    };
+    let (recorded, ()) = tokio::join!(test.deliver_callback("PK1", &CHARGED), fails_over);
+    assert_eq!(recorded, RecordOutcome::Buffered);
+    wire.lead_to(standby.address());
+    wire.set(WireState::Whole);
+    test.report_until_written().await;
+    assert_eq!(test.state(id).await, PaymentState::Charged);
+}
+
 /// Whether any file below the directory contains the text.
 pub(super) fn is_below(directory: &Path, text: &str) -> bool {
     std::fs::read_dir(directory).unwrap().flatten().any(|entry| {

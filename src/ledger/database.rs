@@ -10,7 +10,7 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, join_all};
 use sqlx::error::BoxDynError;
 use sqlx::migrate::{Migration, MigrationSource, MigrationType, Migrator};
-use sqlx::{AnyConnection, AnyPool, SqlStr};
+use sqlx::{AnyConnection, AnyPool, Connection as _, SqlStr};
 
 use super::connection::{self, BUSY_TIMEOUT, LedgerWriter};
 use super::lease::{Lease, TakeLeaseError};
@@ -97,7 +97,10 @@ impl Ledger {
             return Err(OpenLedgerError::Unsuitable(url.clone(), lacks));
         }
         // During a deploy, and after a return to an older version, two versions share the tables.
-        migrate(&mut connection, &postgres::MIGRATIONS, true, of).await?;
+        let mut transaction = connection.begin().await.map_err(&failed)?;
+        sqlx::query(postgres::LOCK_MIGRATIONS).execute(&mut *transaction).await.map_err(&failed)?;
+        migrate(&mut transaction, &postgres::MIGRATIONS, true, of).await?;
+        transaction.commit().await.map_err(&failed)?;
         connection::close(connection).await;
         Self::from_database(Database::Postgres(server), FileClaim::None).map_err(failed)
     }
@@ -185,7 +188,8 @@ async fn migrate(
 ) -> Result<(), OpenLedgerError> {
     let failed = |error| OpenLedgerError::Migration(url.clone(), error);
     let mut migrator = Migrator::new(Migrations(texts)).await.map_err(failed)?;
-    migrator.set_ignore_missing(ignore_missing);
+    // The lock of `sqlx` belongs to a session of PostgreSQL, which a pooler does not keep for a connection.
+    migrator.set_ignore_missing(ignore_missing).set_locking(false);
     // Not `run`: its future is not known to be `Send`.
     migrator.run_direct(None, connection, false).await.map_err(failed)
 }

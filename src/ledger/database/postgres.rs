@@ -29,6 +29,9 @@ pub(super) const MIGRATIONS: [super::MigrationText; 4] = [
     (12, "commits", include_str!("../migrations/postgres/0012_commits.sql")),
 ];
 
+/// Makes servers that start at the same time migrate one after the other. It lasts as long as the transaction.
+pub(super) const LOCK_MIGRATIONS: &str = "SELECT pg_advisory_xact_lock(hashtextextended('migrations', 0))";
+
 /// The statements that begin a write: each sees what others have committed before it, waits for a row no longer than
 /// another write may take, and has an end even if this process is gone or frozen. The last one returns the id of the transaction.
 pub(in crate::ledger) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 2000; SET LOCAL lock_timeout = 1000; \

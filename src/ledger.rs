@@ -55,6 +55,7 @@ pub use callbacks::RecordOutcome;
 pub(crate) use calls::{CallOwner, ClaimedCall, OwnedCall, OwnerlessCall, PutAwayCall};
 pub use connection::TransactionId;
 pub use database::DatabaseProbe;
+pub(crate) use database::is_tls_error;
 pub use error::{LedgerError, OpenLedgerError, RecordRequestError, SettleError};
 pub use fault::LedgerFault;
 pub(crate) use journal::{JournalEntry, LeftCall, LeftPayment};

@@ -4,7 +4,7 @@
 use futures_util::future::join_all;
 
 use crate::config::{DatabaseUrl, PostgresUrl};
-use crate::ledger::DatabaseProbe;
+use crate::ledger::{self, DatabaseProbe};
 use crate::sealing::SealingKeys;
 
 use super::Finding;
@@ -23,7 +23,12 @@ pub(super) async fn check(http: &ProbeClient, database: &DatabaseUrl, keys: Opti
             std::iter::once(judge(url, &probe)).chain(servers).collect()
         }
         Err(error) => {
-            let message = format!("{url} cannot be used ({error}): start PostgreSQL, or correct DATABASE_URL");
+            let fix = if ledger::is_tls_error(&error) {
+                "correct sslrootcert in DATABASE_URL, or the certificate of the server"
+            } else {
+                "start PostgreSQL, or correct DATABASE_URL"
+            };
+            let message = format!("{url} cannot be used ({error}): {fix}");
             vec![Finding::failure(SUBJECT, message)]
         }
     }

@@ -30,6 +30,9 @@ pub enum ParsePostgresUrlError {
     /// It is not `postgres://USER:PASSWORD@HOST/DATABASE`.
     #[error("is not the URL of a PostgreSQL database")]
     Malformed,
+    /// It names several hosts, of which libpq would try one after the other.
+    #[error("names more than one host")]
+    SeveralHosts,
     /// `sslmode` is none that libpq knows.
     #[error("has an unknown sslmode")]
     SslMode,
@@ -94,6 +97,9 @@ impl FromStr for PostgresUrl {
         let host = parameter(["host", "hostaddr"]).or_else(|| url.host_str().map(str::to_owned));
         // Without a host the driver takes that of an environment variable.
         let host = host.filter(|host| !host.is_empty()).ok_or(ParsePostgresUrlError::Malformed)?;
+        if host.contains(',') {
+            return Err(ParsePostgresUrlError::SeveralHosts);
+        }
         let mode = parameter(["sslmode", "ssl-mode"]);
         if mode.as_ref().is_some_and(|mode| !SSL_MODES.contains(&&**mode)) {
             return Err(ParsePostgresUrlError::SslMode);
@@ -170,6 +176,10 @@ mod tests {
             ("postgres://u:p@localhost/d?host=db.example.com", ParsePostgresUrlError::Unverified),
             ("postgres://u:p@8.8.8.8/d", ParsePostgresUrlError::Unverified),
             ("postgres://u:p@localhost/d?sslmode=full", ParsePostgresUrlError::SslMode),
+            (
+                "postgres://u:p@one.example.com,two.example.com/d?sslmode=verify-full",
+                ParsePostgresUrlError::SeveralHosts,
+            ),
             ("postgres:///d", ParsePostgresUrlError::Malformed),
             ("postgres://localhost", ParsePostgresUrlError::Malformed),
             ("mysql://localhost/d", ParsePostgresUrlError::Malformed),

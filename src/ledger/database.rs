@@ -19,6 +19,7 @@ use super::{AppliedLimits, FileClaim, Ledger, LedgerInner, OpenLedgerError};
 use crate::config::{DatabaseUrl, PostgresUrl};
 
 pub use postgres::DatabaseProbe;
+pub(crate) use postgres::is_tls_error;
 pub(super) use postgres::{BEGIN, PostgresServer};
 pub(super) use sqlite::{FileIdentity, SqliteFile};
 
@@ -96,9 +97,9 @@ impl Ledger {
         if let Some(lacks) = lacks {
             return Err(OpenLedgerError::Unsuitable(url.clone(), lacks));
         }
-        // During a deploy, and after a return to an older version, two versions share the tables.
         let mut transaction = connection.begin().await.map_err(&failed)?;
         sqlx::query(postgres::LOCK_MIGRATIONS).execute(&mut *transaction).await.map_err(&failed)?;
+        // During a deploy, and after a return to an older version, two versions share the tables.
         migrate(&mut transaction, &postgres::MIGRATIONS, true, of).await?;
         transaction.commit().await.map_err(&failed)?;
         connection::close(connection).await;

@@ -50,6 +50,7 @@ impl fmt::Debug for PostgresServer {
 
 impl PostgresServer {
     pub(super) fn new(url: &PostgresUrl) -> Result<Self, sqlx::Error> {
+        check_files(url)?;
         Ok(Self(AnyConnectOptions::from_url(url.reveal())?.disable_statement_logging()))
     }
 
@@ -59,6 +60,28 @@ impl PostgresServer {
 
     pub(super) fn readers(&self) -> AnyPool {
         AnyPoolOptions::new().max_connections(READERS).acquire_timeout(BUSY_TIMEOUT).connect_lazy_with(self.0.clone())
+    }
+}
+
+/// Checks that the files can be read which the URL names for TLS: the error of a connection does not name them.
+fn check_files(url: &PostgresUrl) -> Result<(), sqlx::Error> {
+    for (name, value) in url.reveal().query_pairs() {
+        let is_file = matches!(&*name, "sslrootcert" | "sslcert" | "sslkey") && !value.starts_with("-----BEGIN");
+        if let (true, Err(error)) = (is_file, std::fs::File::open(&*value)) {
+            return Err(sqlx::Error::Configuration(
+                format!("{name} names a file that cannot be read ({error})").into(),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a connection failed over TLS: the certificate of the server, or its lack of one.
+pub(crate) fn is_tls_error(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Tls(_) => true,
+        sqlx::Error::Io(error) => error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()).is_some(),
+        _ => false,
     }
 }
 

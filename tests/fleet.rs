@@ -6,9 +6,13 @@
 
 #[path = "fleet/deploy.rs"]
 mod deploy;
+#[path = "fleet/fail_over.rs"]
+mod fail_over;
 #[expect(dead_code, reason = "not all of a call is used")]
 #[path = "ledger/payment_call.rs"]
 mod payment_call;
+#[path = "fleet/pooler.rs"]
+mod pooler;
 #[expect(dead_code, reason = "not all clients are used")]
 mod server;
 #[expect(dead_code, reason = "not all ways to run a server are used")]
@@ -17,6 +21,8 @@ mod server_process;
 #[expect(dead_code, reason = "not all stand-ins are used")]
 #[path = "ledger/stand_ins.rs"]
 mod stand_ins;
+#[path = "fleet/tls.rs"]
+mod tls;
 
 use std::time::Duration;
 

@@ -151,10 +151,7 @@ impl Call {
             None if call.settings.has_telephone => call.turn.require_response(),
             None => {}
         }
-        call.hand_off_without_agent();
-        call.advance();
-        let actions = std::mem::take(&mut call.actions);
-        (call, actions)
+        call.start()
     }
 
     /// A call of which nothing was said.
@@ -201,11 +198,15 @@ impl Call {
         call
     }
 
-    /// Hands a call off that has no agent: only a person can serve the caller, other instructions or tools must not.
-    fn hand_off_without_agent(&mut self) {
+    /// Returns the call with what it does first. One without an agent is handed off: only a person can serve the caller, other
+    /// instructions or tools must not.
+    fn start(mut self) -> (Self, Vec<Action>) {
         if !self.settings.has_agent {
             self.hand_off_for_good("agent-unavailable");
         }
+        self.advance();
+        let actions = std::mem::take(&mut self.actions);
+        (self, actions)
     }
 
     /// Records what was charged on this call before the server restarted. Payments in state `unknown` are not recorded

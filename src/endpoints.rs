@@ -250,9 +250,7 @@ impl App {
             router
         }
     }
-}
 
-impl App {
     /// Whether new calls are refused: the server drains, and no other one takes them.
     fn turns_calls_away(&self) -> bool {
         self.draining.is_cancelled() && !self.session.has_successor()

@@ -550,9 +550,7 @@ impl Session {
         let frame = match self.end {
             None => Some(SocketOutput::Close(1000, "the call is over")),
             Some(SessionEnd::Stopped) => Some(SocketOutput::Close(1012, "the server stops")),
-            Some(SessionEnd::Moved | SessionEnd::HandedOver) => {
-                Some(SocketOutput::Close(1001, "another server has the call"))
-            }
+            Some(SessionEnd::Moved) => Some(SocketOutput::Close(1001, "another server has the call")),
             Some(_) => None,
         };
         let unseen = if self.inputs.socket.is_some() { SessionEnd::NotClosed } else { SessionEnd::NotResumed };

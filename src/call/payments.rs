@@ -68,25 +68,34 @@ impl CallPayments {
         }
     }
 
-    /// Remembers what an earlier session of the call, on a server that died, had begun: its result may still come.
+    /// Remembers what an earlier session of the call, on a server that died, had begun: its result may still come. What this
+    /// session knows itself stays as it is.
     pub(super) fn remember(&mut self, sessions: &[PriorSession]) {
-        let earlier = |session: &PriorSession| ClosedPayment {
-            sid: session.sid.clone(),
-            record: session.record,
-            means: if session.by_bank_account { "bank account" } else { "card" },
-            has_result: !matches!(session.record.state, PaymentState::Unknown | PaymentState::Submitted),
-        };
-        self.earlier = sessions.iter().map(earlier).collect();
-        let is_decline = |session: &&PriorSession| {
-            session.record.intent.submitted
-                && matches!(session.record.state, PaymentState::Declined | PaymentState::Failed)
-        };
-        self.decline_count = u32::try_from(sessions.iter().filter(is_decline).count()).unwrap_or(u32::MAX);
+        for session in sessions {
+            let sid = &session.sid;
+            if self.is_closed(sid) || self.is_open_session(sid) {
+                continue;
+            }
+            let PaymentRecord { state, intent, .. } = session.record;
+            self.earlier.push(ClosedPayment {
+                sid: sid.clone(),
+                record: session.record,
+                means: if session.by_bank_account { "bank account" } else { "card" },
+                has_result: !matches!(state, PaymentState::Unknown | PaymentState::Submitted),
+            });
+            let is_decline = intent.submitted && matches!(state, PaymentState::Declined | PaymentState::Failed);
+            self.decline_count += u32::from(is_decline);
+        }
+    }
+
+    /// The sessions that have ended, and those of an earlier server.
+    fn ended(&self) -> impl Iterator<Item = &ClosedPayment> {
+        self.closed.iter().chain(&self.earlier)
     }
 
     /// The sessions whose results the call knows.
     pub(super) fn known_results(&self) -> impl Iterator<Item = &PaymentSid> {
-        self.closed.iter().chain(&self.earlier).filter(|closed| closed.has_result).map(|closed| &closed.sid)
+        self.ended().filter(|closed| closed.has_result).map(|closed| &closed.sid)
     }
 
     /// Goes on with a payment that another server had begun.
@@ -115,6 +124,11 @@ impl CallPayments {
         self.open.is_some()
     }
 
+    /// Whether this is the session of the open payment.
+    pub(super) fn is_open_session(&self, sid: &PaymentSid) -> bool {
+        self.open.as_ref().is_some_and(|open| open.sid() == Some(sid))
+    }
+
     /// The state of the payment that was closed last.
     pub(super) fn last_state(&self) -> Option<PaymentState> {
         self.closed.back().map(|closed| closed.record.state)
@@ -125,7 +139,7 @@ impl CallPayments {
     }
 
     pub(super) fn is_closed(&self, sid: &PaymentSid) -> bool {
-        self.closed.iter().chain(&self.earlier).any(|closed| closed.sid == *sid)
+        self.ended().any(|closed| closed.sid == *sid)
     }
 
     /// Whether a payment was submitted whose result is not known, so that money may have moved.
@@ -133,7 +147,7 @@ impl CallPayments {
         let is_unsettled = |closed: &ClosedPayment| {
             closed.record.intent.submitted && !closed.has_result || closed.record.state == PaymentState::Unknown
         };
-        self.closed.iter().any(is_unsettled)
+        self.ended().any(is_unsettled)
     }
 
     /// Whether a session was requested but Twilio never confirmed it.

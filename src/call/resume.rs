@@ -1,6 +1,6 @@
 //! A call that another server had, and that this one goes on with.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use super::usage::CallUsage;
 use super::{Action, Call, CallSettings, prompts};
 use crate::payment::{Capture, PaymentState, PriorPayments, PriorSession, RequestKind};
 use crate::redact::RedactionPolicy;
-use crate::relay::{OutgoingFrame, Setup};
+use crate::relay::{LanguageSwitch, OutgoingFrame, Setup};
 
 /// What the last server of a call has left of it.
 #[derive(Debug, Default)]
@@ -45,10 +45,7 @@ impl Call {
     ) -> (Self, Vec<Action>) {
         let mut call = Self::new(settings, setup, request, known, nonce, now);
         call.take_up(resumed, known);
-        call.hand_off_without_agent();
-        call.advance();
-        let actions = std::mem::take(&mut call.actions);
-        (call, actions)
+        call.start()
     }
 
     fn take_up(&mut self, resumed: ResumedCall, known: &PriorPayments) {
@@ -65,7 +62,7 @@ impl Call {
             self.take_up_payment(capture, state.is_server_leading);
         }
         // Without a journal the details of the call say it.
-        let is_news = has_journal && self.tell_results(known, &state.results);
+        let is_news = has_journal && self.tell_results(known, &state);
         if let Some(question) = state.question.as_ref().and_then(ConsentQuestion::from_kept) {
             self.note(prompts::QUESTION_ASKED_AGAIN);
             return self.ask_question(question);
@@ -82,15 +79,15 @@ impl Call {
 
     /// Notes the results of payments that came while nobody had the call. The server says the newest one if the model does not.
     /// Returns whether there is any.
-    fn tell_results(&mut self, known: &PriorPayments, told: &BTreeSet<String>) -> bool {
-        let is_open =
-            |session: &PriorSession| self.payments.open().is_some_and(|open| open.sid() == Some(&session.sid));
+    fn tell_results(&mut self, known: &PriorPayments, state: &CallState) -> bool {
         // What was given up was given up by the call, or by the caller.
         let has_result = |state: PaymentState| {
             state.is_reported() && !matches!(state, PaymentState::Abandoned | PaymentState::Cancelled)
         };
         let untold = |session: &&PriorSession| {
-            has_result(session.record.state) && !told.contains(session.sid.as_str()) && !is_open(session)
+            has_result(session.record.state)
+                && !state.knows_result_of(&session.sid)
+                && !self.payments.is_open_session(&session.sid)
         };
         let Some(newest) = known.sessions.iter().rfind(untold) else { return false };
         let record = newest.record;
@@ -164,13 +161,12 @@ impl Call {
 
     /// What another server needs to know besides the conversation.
     pub(crate) fn state(&self, is_handed_over: bool) -> CallState {
-        let language = |of: fn(&crate::relay::LanguageSwitch) -> Option<&str>| {
-            self.switched_languages.as_ref().and_then(of).map(str::to_owned)
-        };
+        let language =
+            |of: fn(&LanguageSwitch) -> Option<&str>| self.switched_languages.as_ref().and_then(of).map(str::to_owned);
         let (messages, tones, recordings) = self.usage.counts();
         CallState {
-            spoken_language: language(crate::relay::LanguageSwitch::tts_language),
-            heard_language: language(crate::relay::LanguageSwitch::transcription_language),
+            spoken_language: language(LanguageSwitch::tts_language),
+            heard_language: language(LanguageSwitch::transcription_language),
             is_language_requested: self.caller_language.is_requested(),
             listen_only: self.listen_only,
             detects_silence: self.silence_timer.is_enabled(),

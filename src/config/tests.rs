@@ -415,6 +415,14 @@ fn a_ledger_that_others_can_read_is_refused() {
 }
 
 #[test]
+fn on_fly_a_ledger_is_not_on_the_disk_that_goes_with_the_machine() {
+    let database = |url| with(&[("FLY_PRIVATE_IP", "fdaa:0:1:a7b::2"), ("DATABASE_URL", url)]);
+    assert_eq!(locations(&database("sqlite:///no-such-directory/ledger.db").unwrap_err()), ["DATABASE_URL"]);
+    assert!(database("sqlite:///dev/shm/ledger.db").is_ok(), "another file system");
+    assert!(with(&[("DATABASE_URL", "sqlite:///no-such-directory/ledger.db")]).is_ok(), "not on Fly");
+}
+
+#[test]
 fn the_example_file_names_every_variable_and_its_default() {
     let example = include_str!("../../.env.example");
     let lines = example.lines().map(|line| line.strip_prefix('#').unwrap_or(line));

@@ -425,16 +425,21 @@ fn parse_kind<'a>(
     }
 }
 
-/// The value of a field in the form. The name of a matcher's value is undocumented and may be that of its base field.
-fn field_value<'a>(field: Field, filled: &impl Fn(&str) -> Option<&'a str>) -> Option<&'a str> {
-    let name = match field.base_field() {
+/// The name of a field's value in the form.
+pub(super) fn value_name(field: Field) -> &'static str {
+    match field.base_field() {
         Field::SecurityCode => "SecurityCode",
         Field::ExpirationDate => "ExpirationDate",
         Field::PostalCode => "PaymentCardPostalCode",
         Field::BankRoutingNumber => "BankRoutingNumber",
         Field::BankAccountNumber => "BankAccountNumber",
         _ => "PaymentCardNumber",
-    };
+    }
+}
+
+/// The value of a field in the form. The name of a matcher's value is undocumented and may be that of its base field.
+fn field_value<'a>(field: Field, filled: &impl Fn(&str) -> Option<&'a str>) -> Option<&'a str> {
+    let name = value_name(field);
     let own = || filled(&format!("{name}Matcher")).filter(|_| field.is_matcher());
     own().or_else(|| filled(name)).or_else(|| filled("PostalCode").filter(|_| field == Field::PostalCode))
 }

@@ -14,7 +14,6 @@ use tracing::{info, warn};
 use super::inputs::ModelResponse;
 use super::{RelaySocket, Session, SessionEnd, SocketInput, SocketOutput};
 use crate::ids::CallSid;
-use crate::redact::Private;
 use crate::relay::OutgoingFrame;
 
 /// The hand-off data of a session that ends because the server drains.
@@ -119,7 +118,7 @@ impl Session {
         let has_open_payment = self.call.has_open_payment();
         info!(event = "call.handed_over", has_open_payment, "The server drains: another one goes on with the call.");
         if let Some(mut socket) = self.inputs.socket.take() {
-            let end = OutgoingFrame::End { handoff_data: Some(Private::new(MOVED.to_owned()).reveal().clone()) };
+            let end = OutgoingFrame::End { handoff_data: Some(MOVED.to_owned()) };
             let _ = socket.send(SocketOutput::Text(end.to_json())).await;
             self.context.tasks.spawn(wait_for_close(socket));
         }

@@ -33,6 +33,40 @@ fn charged(sid: &str) -> PriorPayments {
     PriorPayments { on_call: vec![paid], sessions: vec![session], ..PriorPayments::default() }
 }
 
+/// The claim of the call came late: only then the ledger could say what its last server had begun.
+#[test]
+fn payments_that_become_known_later_leave_those_of_the_call_as_they_are() {
+    let mut call = TestCall::start();
+    call.reach_finish("PK1");
+    let known = PriorPayments {
+        sessions: ["PK1", "PK2"].map(|sid| charged(sid).sessions.remove(0)).into(),
+        ..PriorPayments::default()
+    };
+    call.feed(CallEvent::PaymentsKnown(Box::new(known)));
+    call.model_replies("", &["finish-capture"]);
+    call.twilio_answers(TwilioResponse::Accepted);
+    call.twilio_reports("PK1", &[("Result", "success"), ("PaymentToken", "tok")]);
+    call.model_replies("One moment.", &[]);
+    assert!(call.history().contains("storing the card succeeded"), "{}", call.history());
+    let ended = ["PK1", "PK2"].map(|sid| call.inner.payments.is_closed(&payment_sid(sid)));
+    assert_eq!(ended, [true, true]);
+}
+
+/// Money may have moved for a payment of the last server of the call.
+#[test]
+fn the_amount_due_is_kept_while_a_submission_of_another_server_has_no_result() {
+    let unsettled = |state| {
+        let mut known = charged("PK1");
+        known.on_call.clear();
+        known.sessions[0].record.state = state;
+        let mut call = TestCall::start();
+        call.feed(CallEvent::PaymentsKnown(Box::new(known)));
+        call.inner.payments.has_unsettled_submission()
+    };
+    assert_eq!([PaymentState::Submitted, PaymentState::Unknown].map(unsettled), [true, true]);
+    assert_eq!([PaymentState::Declined, PaymentState::Charged].map(unsettled), [false, false]);
+}
+
 #[test]
 fn the_conversation_goes_on_where_it_was() {
     let mut call = TestCall::start();

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::{Capture, CaptureStage, InvalidTransition, RequestKind};
 use crate::ids::{CallSid, PaymentSid};
+use crate::payment::callback::value_name;
 use crate::payment::{
     Amount, CallbackDigester, CallbackKind, CreatePayment, Currency, EntryReport, Field, Fields, PaymentCallback,
     PaymentId, PaymentMethodName, PaymentOptions, PaymentSettings, PaymentTerms, RecordedStep, TwilioResponse,
@@ -497,17 +498,6 @@ fn is_recorded(callback: &PaymentCallback) -> bool {
         CallbackKind::EntryEnded { field, has_value } => callback.is_field_captured(field, has_value),
         CallbackKind::WrongEntry { .. } => true,
         _ => false,
-    }
-}
-
-fn value_name(field: Field) -> &'static str {
-    match field.base_field() {
-        Field::SecurityCode => "SecurityCode",
-        Field::ExpirationDate => "ExpirationDate",
-        Field::PostalCode => "PaymentCardPostalCode",
-        Field::BankRoutingNumber => "BankRoutingNumber",
-        Field::BankAccountNumber => "BankAccountNumber",
-        _ => "PaymentCardNumber",
     }
 }
 

@@ -64,10 +64,12 @@ async fn calls_hold_with_the_ledger_in_postgresql() {
 }
 
 const SOCKETS_ARE_COUNTED: &str = "the server that rings opens WebSockets to the model, too";
+const HANDS_OVER: &str = "a server that is stopped at once hands its calls over, where it can";
 
 /// The calls that cannot be played on two servers, with the reason.
-const ON_ONE_SERVER: [(&str, &str); 9] = [
-    ("outlives-its-server", "a server that is stopped at once hands its calls over, where it can"),
+const ON_ONE_SERVER: [(&str, &str); 10] = [
+    ("outlives-its-server", HANDS_OVER),
+    ("outlives-its-server-due", HANDS_OVER),
     ("drain", "the other server takes new calls"),
     ("drain-in-payment", "the other server takes new calls"),
     ("socket-charge", SOCKETS_ARE_COUNTED),

@@ -16,8 +16,10 @@ mod connection;
 mod database;
 mod error;
 mod event;
+mod event_kind;
 mod fault;
 mod group_commit;
+mod history;
 mod journal;
 mod lease;
 mod limited;
@@ -39,6 +41,7 @@ mod servers;
 #[cfg(test)]
 mod tests;
 mod velocity;
+mod view;
 mod write_buffer;
 #[cfg(test)]
 pub(crate) use tests::{TempDirectory, ledger_with_token};
@@ -57,7 +60,9 @@ pub use connection::TransactionId;
 pub use database::DatabaseProbe;
 pub(crate) use database::is_tls_error;
 pub use error::{LedgerError, OpenLedgerError, RecordRequestError, SettleError};
+pub use event_kind::EventKind;
 pub use fault::LedgerFault;
+pub use history::{DeliveryRecord, PaymentHistory};
 pub(crate) use journal::{JournalEntry, LeftCall, LeftPayment};
 pub(crate) use outbound_orders::{NewOrder, StoredDocument};
 pub use outbox::{Backlog, DeliverySubject, DueDelivery, MAX_RETRY_DELAY, WebhookEvent};
@@ -72,6 +77,7 @@ pub(crate) use servers::ServerRecord;
 pub use settlement::{SettledOutcome, Settlement};
 pub use totals::{PaymentTotal, TotalsCsv, TotalsTable};
 pub use velocity::LimitExceeded;
+pub use view::PaymentView;
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -434,7 +440,7 @@ impl LedgerTransaction {
         )
         .bind(payment_id)
         .bind(self.now.as_millisecond())
-        .bind(event.kind())
+        .bind(event.kind().as_str())
         .bind(storable_json(event.data()))
         .bind(delivery)
         .execute(&mut self.transaction)

@@ -16,10 +16,10 @@ use tracing::{error, warn};
 use super::auth::operator_token::Operator;
 use super::json::{ApiError, JsonBody};
 use crate::ledger::{
-    self, EventRecord, Ledger, Payment, PaymentFilter, Refund, RefundError, RefundKind, SettleError, Settlement,
+    self, EventRecord, Ledger, Payment, PaymentFilter, PaymentView, Refund, RefundError, RefundKind, SettleError,
+    Settlement,
 };
-use crate::payment::{Amount, PaymentId};
-use crate::redact::Private;
+use crate::payment::PaymentId;
 use crate::since::parse_since;
 
 /// The default and the largest number of payments on a page.
@@ -68,38 +68,6 @@ pub(super) struct RefundRequest {
     #[serde(default)]
     dispute: bool,
     at: Option<Timestamp>,
-}
-
-/// A payment in the operator API.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct PaymentView {
-    id: String,
-    state: ledger::PaymentState,
-    call_sid: String,
-    payment_sid: Option<String>,
-    caller: Option<String>,
-    call_reference: Option<String>,
-    order_reference: Option<String>,
-    description: Option<String>,
-    live: bool,
-    amount: Option<String>,
-    minor: Option<u64>,
-    currency: Option<String>,
-    exponent: Option<u32>,
-    refunded_minor: u64,
-    method: String,
-    last4: Option<String>,
-    confirmation_code: Option<String>,
-    profile_id: Option<String>,
-    /// Whether the ledger holds a token that is not delivered yet.
-    holds_token: bool,
-    result: Option<String>,
-    result_code: Option<u32>,
-    result_text: Option<String>,
-    opened_at: Timestamp,
-    submitted_at: Option<Timestamp>,
-    ended_at: Option<Timestamp>,
 }
 
 /// Responds with a page of payments, oldest first.
@@ -209,46 +177,6 @@ pub(super) async fn refund_and_log(ledger: &Ledger, id: PaymentId, refund: &Refu
 
 pub(super) fn parse_id(id: &str) -> Result<PaymentId, ApiError> {
     id.parse().map_err(|_| SettleError::NoSuchPayment.into())
-}
-
-impl From<Payment> for PaymentView {
-    fn from(payment: Payment) -> Self {
-        let amount = payment.amount;
-        Self {
-            id: payment.id.to_string(),
-            state: payment.state,
-            call_sid: payment.call_sid.to_string(),
-            payment_sid: payment.payment_sid.map(|sid| sid.to_string()),
-            caller: payment.caller.map(|number| number.as_str().to_owned()),
-            call_reference: payment.call_reference.map(Private::into_inner),
-            order_reference: payment.order_reference.map(Private::into_inner),
-            description: payment.description.map(Private::into_inner),
-            live: payment.live,
-            amount: amount.map(|amount| amount.to_string()),
-            minor: amount.map(Amount::minor),
-            currency: amount.map(|amount| amount.currency().to_string()),
-            exponent: amount.map(|amount| amount.currency().exponent()),
-            refunded_minor: payment.refunded,
-            method: payment.method,
-            last4: payment.last4,
-            confirmation_code: payment.confirmation_code,
-            profile_id: payment.profile_id,
-            holds_token: payment.holds_token,
-            result: payment.result,
-            result_code: payment.result_code,
-            result_text: payment.result_text,
-            opened_at: payment.opened_at,
-            submitted_at: payment.submitted_at,
-            ended_at: payment.ended_at,
-        }
-    }
-}
-
-/// Shows the id and the state, and nothing about the caller.
-impl std::fmt::Debug for PaymentView {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PaymentView").field("id", &self.id).field("state", &self.state).finish_non_exhaustive()
-    }
 }
 
 impl From<ledger::LedgerError> for ApiError {

@@ -1,4 +1,4 @@
-//! The events of a payment: a kind and a small JSON object. The kinds are stored in the database and do not change.
+//! The events of a payment: a kind and a small JSON object.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::outbox::RefundData;
-use super::{LimitExceeded, PaymentState, RefundKind};
+use super::{EventKind, LimitExceeded, PaymentState, RefundKind};
 use crate::config::OperatorName;
 use crate::ids::PaymentSid;
 use crate::payment::{
@@ -71,29 +71,29 @@ pub(super) enum LedgerEvent<'a> {
 }
 
 impl LedgerEvent<'_> {
-    pub(super) fn kind(&self) -> &'static str {
+    pub(super) fn kind(&self) -> EventKind {
         match self {
-            Self::CallerAttested { .. } => "caller-attested",
-            Self::CreateRequested { .. } => "opening",
-            Self::SessionCreated { .. } => "opened",
-            Self::SessionFound { .. } => "found",
-            Self::UpdateRequested { .. } => "asking",
-            Self::ResponseReceived { .. } => "answered",
-            Self::FieldEntered { .. } => "entered",
-            Self::EntryRejected { .. } => "wrong",
-            Self::StatementAgreed { .. } => "agreed",
-            Self::SessionEnded { .. } => "ended",
-            Self::CardFailed { .. } => "card-failed",
-            Self::CardRecovered => "card-recovered",
-            Self::CardTesting { .. } => "card-testing",
-            Self::LimitExceeded { .. } => "barred",
-            Self::Abandoned { .. } => "given-up",
-            Self::Settled { .. } => "settled",
+            Self::CallerAttested { .. } => EventKind::CallerAttested,
+            Self::CreateRequested { .. } => EventKind::CreateRequested,
+            Self::SessionCreated { .. } => EventKind::SessionCreated,
+            Self::SessionFound { .. } => EventKind::SessionFound,
+            Self::UpdateRequested { .. } => EventKind::UpdateRequested,
+            Self::ResponseReceived { .. } => EventKind::ResponseReceived,
+            Self::FieldEntered { .. } => EventKind::FieldEntered,
+            Self::EntryRejected { .. } => EventKind::EntryRejected,
+            Self::StatementAgreed { .. } => EventKind::StatementAgreed,
+            Self::SessionEnded { .. } => EventKind::SessionEnded,
+            Self::CardFailed { .. } => EventKind::CardFailed,
+            Self::CardRecovered => EventKind::CardRecovered,
+            Self::CardTesting { .. } => EventKind::CardTesting,
+            Self::LimitExceeded { .. } => EventKind::LimitExceeded,
+            Self::Abandoned { .. } => EventKind::Abandoned,
+            Self::Settled { .. } => EventKind::Settled,
             Self::Refunded { kind, .. } => kind.event_kind(),
-            Self::PersonalDataErased => "personal-data-erased",
-            Self::Delivered { .. } => "delivered",
-            Self::TokenExpiring { .. } => "token-expires",
-            Self::TokenErased { .. } => "token-erased",
+            Self::PersonalDataErased => EventKind::PersonalDataErased,
+            Self::Delivered { .. } => EventKind::Delivered,
+            Self::TokenExpiring { .. } => EventKind::TokenExpiring,
+            Self::TokenErased { .. } => EventKind::TokenErased,
         }
     }
 

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::connection::{WriteTransaction, timed_out};
 
 /// How long a statement that reads may take on the way to PostgreSQL and back.
-const READ_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const READ_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long one that writes may take. PostgreSQL itself gives up a little earlier.
 const WRITE_LIMIT: Duration = Duration::from_millis(2_500);

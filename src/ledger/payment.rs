@@ -171,23 +171,33 @@ impl Ledger {
 
     /// The events of a payment, in order.
     pub async fn events(&self, id: PaymentId) -> Result<Vec<EventRecord>, LedgerError> {
-        self.read_history("SELECT at, kind, data FROM events WHERE payment_id = $1 ORDER BY id", &id.to_string()).await
+        read_history(&self.0.readers, READ_EVENTS, &id.to_string()).await
     }
 
     /// The statements of the server on a call and the caller's answers, in order.
     pub async fn statements(&self, call: &CallSid) -> Result<Vec<EventRecord>, LedgerError> {
-        self.read_history("SELECT at, kind, data FROM call_events WHERE call_sid = $1 ORDER BY id", call.as_str()).await
+        read_history(&self.0.readers, READ_STATEMENTS, call.as_str()).await
     }
+}
 
-    async fn read_history(&self, query: &'static str, of: &str) -> Result<Vec<EventRecord>, LedgerError> {
-        let rows = sqlx::query(query).bind(of).fetch_all(&self.0.readers).await?;
-        let happened = |row: &AnyRow| {
-            let data =
-                RawValue::from_string(row.try_get("data")?).map_err(|_| LedgerError::Unreadable("an event's data"))?;
-            Ok(EventRecord { at: read_timestamp(row.try_get("at")?)?, kind: row.try_get("kind")?, data })
-        };
-        rows.iter().map(happened).collect()
-    }
+/// Reads the events of a payment.
+pub(super) const READ_EVENTS: &str = "SELECT at, kind, data FROM events WHERE payment_id = $1 ORDER BY id";
+
+/// Reads the statements on a call.
+pub(super) const READ_STATEMENTS: &str = "SELECT at, kind, data FROM call_events WHERE call_sid = $1 ORDER BY id";
+
+pub(super) async fn read_history(
+    database: impl AnyExecutor<'_>,
+    query: &'static str,
+    of: &str,
+) -> Result<Vec<EventRecord>, LedgerError> {
+    let rows = sqlx::query(query).bind(of.to_owned()).fetch_all(database).await?;
+    let happened = |row: &AnyRow| {
+        let data =
+            RawValue::from_string(row.try_get("data")?).map_err(|_| LedgerError::Unreadable("an event's data"))?;
+        Ok(EventRecord { at: read_timestamp(row.try_get("at")?)?, kind: row.try_get("kind")?, data })
+    };
+    rows.iter().map(happened).collect()
 }
 
 /// `result` of a payment whose submission Twilio refused.
@@ -257,6 +267,6 @@ fn read_payment(row: &AnyRow) -> Result<Payment, LedgerError> {
     })
 }
 
-fn read_timestamp(millisecond: i64) -> Result<Timestamp, LedgerError> {
+pub(super) fn read_timestamp(millisecond: i64) -> Result<Timestamp, LedgerError> {
     Timestamp::from_millisecond(millisecond).map_err(|_| LedgerError::Unreadable("a time"))
 }

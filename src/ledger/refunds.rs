@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::outbox::{self, RefundData};
 use super::payment::PaymentKey;
 use super::text::storable;
-use super::{Ledger, LedgerError, LedgerEvent, LedgerTransaction, Payment, PaymentState};
+use super::{EventKind, Ledger, LedgerError, LedgerEvent, LedgerTransaction, Payment, PaymentState};
 use crate::config::OperatorName;
 use crate::payment::{Amount, ParseAmountError, PaymentId};
 use crate::redact::has_card_number;
@@ -98,11 +98,11 @@ impl RefundKind {
         }
     }
 
-    /// The kind of the event, also the last part of the webhook event type.
-    pub(super) fn event_kind(self) -> &'static str {
+    /// The kind of the event. Its name is also the last part of the webhook event type.
+    pub(super) fn event_kind(self) -> EventKind {
         match self {
-            Self::Refund => "refunded",
-            Self::Dispute => "disputed",
+            Self::Refund => EventKind::Refunded,
+            Self::Dispute => EventKind::Disputed,
         }
     }
 }
@@ -215,7 +215,7 @@ impl LedgerTransaction {
             self.change_state(payment, next).await?;
         }
         self.has_outcome = true;
-        outbox::enqueue_refund(self, payment, kind.event_kind(), refund).await?;
+        outbox::enqueue_refund(self, payment, kind.event_kind().as_str(), refund).await?;
         Ok(())
     }
 }

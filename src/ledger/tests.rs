@@ -37,6 +37,7 @@ on_both_engines!(
     activity,
     call_end,
     callbacks,
+    history,
     journal,
     orders,
     outbox,

@@ -20,6 +20,7 @@ pub mod config;
 mod connections;
 mod deadline_timer;
 mod endpoints;
+pub mod evidence;
 mod expiring_map;
 mod fleet;
 mod flowise;

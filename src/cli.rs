@@ -6,6 +6,7 @@ mod bench;
 mod check;
 mod deliver;
 mod erase;
+mod evidence;
 mod health;
 mod listen;
 mod observe;
@@ -70,6 +71,7 @@ enum Command {
     Settle(settle::Settle),
     Refunded(refunded::Refunded),
     Reconcile(reconcile::Reconcile),
+    Evidence(evidence::Evidence),
     /// Make every event not yet delivered to `PAYMENT_WEBHOOK_URL` due now, and print their number and the age of the
     /// oldest.
     Deliver,
@@ -96,6 +98,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Settle(args) => settle::run(args, &vars).await,
         Command::Refunded(args) => refunded::run(args, &vars).await,
         Command::Reconcile(args) => reconcile::run(&args, &vars).await,
+        Command::Evidence(args) => evidence::run(&args, &vars).await,
         Command::Deliver => deliver::run(&vars).await,
         Command::Backup(args) => backup::run(&args, &vars).await,
         Command::Erase(args) => erase::run(&args, &vars).await,

@@ -197,6 +197,13 @@ pub fn ledger_from_vars(vars: &Vars) -> Result<(DatabaseUrl, Option<SealingKeys>
     reading.finish(url.map(|url| (url, keys))).map(|(ledger, _)| ledger)
 }
 
+/// Reads the secrets with which requests to the business are signed. `None` if there are none.
+pub fn business_secrets_from_vars(vars: &Vars) -> Result<Option<SigningSecrets>, ConfigError> {
+    let mut reading = ConfigReader::new(vars);
+    let secrets = read_business_secrets(&mut reading);
+    reading.finish(Some(secrets)).map(|(secrets, _)| secrets)
+}
+
 /// Parses a URL of the business: https, or http to this machine. The error is a predicate whose subject is the URL.
 pub(crate) fn parse_business_url(text: &str) -> Result<Url, impl std::fmt::Display> {
     values::business_url(text)
@@ -436,21 +443,21 @@ fn read_instance_address(vars: &mut ConfigReader<'_>, database: Option<&Database
 fn read_business_endpoints(
     vars: &mut ConfigReader<'_>,
 ) -> (Option<BusinessEndpoint>, Option<BusinessEndpoint>, Option<SigningSecrets>) {
-    const SECRET: &str = "PAYMENT_WEBHOOK_SECRET";
-    const PREVIOUS: &str = "PAYMENT_WEBHOOK_PREVIOUS_SECRET";
     const URLS: [&str; 2] = ["CALL_PARAMETERS_URL", "PAYMENT_WEBHOOK_URL"];
     let urls = URLS.map(|url| vars.read_optional(url, values::business_url, BUSINESS_URL));
-    let secret = read_business_secret(vars, SECRET);
-    let previous = read_business_secret(vars, PREVIOUS);
+    let secrets = read_business_secrets(vars);
     let reached = URLS.iter().any(|url| vars.is_set(url));
-    if reached && !vars.is_set(SECRET) {
-        vars.add_problem(SECRET, "is not set, but requests to the business are signed with it", BUSINESS_SECRET);
+    if reached && !vars.is_set(WEBHOOK_SECRET) {
+        vars.add_problem(
+            WEBHOOK_SECRET,
+            "is not set, but requests to the business are signed with it",
+            BUSINESS_SECRET,
+        );
     }
-    if vars.is_set(PREVIOUS) && !vars.is_set(SECRET) && !reached {
-        vars.add_problem(PREVIOUS, "is set, and PAYMENT_WEBHOOK_SECRET is not", "both, or neither");
+    if vars.is_set(PREVIOUS_WEBHOOK_SECRET) && !vars.is_set(WEBHOOK_SECRET) && !reached {
+        vars.add_problem(PREVIOUS_WEBHOOK_SECRET, "is set, and PAYMENT_WEBHOOK_SECRET is not", "both, or neither");
     }
-    vars.warn_if(vars.is_set(SECRET) && !vars.is_set(URLS[1]), ConfigWarning::NoWebhookUrl);
-    let secrets = secret.map(|secret| SigningSecrets::new(secret, previous));
+    vars.warn_if(vars.is_set(WEBHOOK_SECRET) && !vars.is_set(URLS[1]), ConfigWarning::NoWebhookUrl);
     let [call_parameters, webhook] = urls.map(|url| Some(BusinessEndpoint { url: url?, secrets: secrets.clone()? }));
     (call_parameters, webhook, secrets)
 }
@@ -485,6 +492,15 @@ fn read_call_parameters_required(vars: &mut ConfigReader<'_>) -> bool {
         vars.add_problem("CALL_PARAMETERS_URL", "is not set, and CALL_PARAMETERS is required", BUSINESS_URL);
     }
     required
+}
+
+const WEBHOOK_SECRET: &str = "PAYMENT_WEBHOOK_SECRET";
+const PREVIOUS_WEBHOOK_SECRET: &str = "PAYMENT_WEBHOOK_PREVIOUS_SECRET";
+
+fn read_business_secrets(vars: &mut ConfigReader<'_>) -> Option<SigningSecrets> {
+    let secret = read_business_secret(vars, WEBHOOK_SECRET);
+    let previous = read_business_secret(vars, PREVIOUS_WEBHOOK_SECRET);
+    secret.map(|secret| SigningSecrets::new(secret, previous))
 }
 
 fn read_business_secret(vars: &mut ConfigReader<'_>, variable: &str) -> Option<SecretString> {

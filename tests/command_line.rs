@@ -119,6 +119,27 @@ fn a_manifest_with_an_unknown_tool_is_refused_with_file_and_line() {
     assert!(printed(&output).contains("assets/PaymentToolManifest.json:3"), "{}", printed(&output));
 }
 
+#[test]
+fn evidence_says_what_it_needs() {
+    for (arguments, code, advice) in [
+        (&["evidence"][..], 2, "<ID|SID>"),
+        (&["evidence", "invoice 7"], 2, "the SID of a call (CA…)"),
+        (&["evidence", "CA1", "--json", "--out", "x"], 2, "cannot be used with"),
+        (&["evidence", "CA1", "--verify", "x"], 2, "cannot be used with"),
+        (&["evidence", "CA1"], 1, "crelay-payments.db"),
+        (&["evidence", "--verify", "x"], 1, "set PAYMENT_WEBHOOK_SECRET"),
+    ] {
+        let output = binary("evidence").args(arguments).output().unwrap();
+        let printed = printed(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {printed}");
+        assert!(printed.contains(advice), "{arguments:?}: {printed}");
+    }
+    let mut command = binary("evidence-verify");
+    command.args(["evidence", "--verify", "/dev/zero"]).env("PAYMENT_WEBHOOK_SECRET", "a-secret-of-the-tests");
+    let output = command.output().unwrap();
+    assert!(output.status.code() == Some(1) && printed(&output).contains("is not genuine"), "{}", printed(&output));
+}
+
 /// A process that is killed on drop.
 struct KilledOnDrop(Child);
 

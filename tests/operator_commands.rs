@@ -17,14 +17,15 @@ mod stand_ins;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Output;
 
-use crelay_payments::ledger::Ledger;
-use crelay_payments::payment::PaymentId;
-use crelay_payments::simulator::QueuedOpenAi;
+use crelay_payments::config::DatabaseUrl;
+use crelay_payments::ledger::{CallData, Ledger, Refund, RefundKind};
+use crelay_payments::payment::{Amount, ConsentAnswer, ConsentPurpose, ConsentRecord, Currency, PaymentId};
+use crelay_payments::simulator::{LocalPostgres, QueuedOpenAi};
 use jiff::{SignedDuration, Timestamp};
 use seed::Seed;
 use serde_json::{Value, json};
 use server_process::{ServerProcess, WorkDir};
-use stand_ins::StandIns;
+use stand_ins::{SECRET, StandIns};
 
 /// A ledger with payments, its server, and the business.
 struct Harness {
@@ -64,7 +65,11 @@ impl Harness {
 
     /// Runs a command. Returns its exit code and its output.
     async fn run(&self, arguments: &[&str]) -> (i32, String) {
-        let Output { status, stdout, stderr } = self.work_dir.run(arguments).await;
+        self.run_with(&[], arguments).await
+    }
+
+    async fn run_with(&self, vars: &[(&str, &str)], arguments: &[&str]) -> (i32, String) {
+        let Output { status, stdout, stderr } = self.work_dir.run_with(vars, arguments).await;
         let printed = String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap();
         (status.code().unwrap(), printed)
     }
@@ -270,4 +275,109 @@ async fn an_operator_settles_corrects_and_refunds_over_http() {
     assert_eq!((&payment["state"], &payment["refundedMinor"]), (&"refunded".into(), &2600.into()));
     assert_eq!(harness.wait_for_event(unknown, "payment.charged").await["state"], "charged");
     assert_eq!(harness.wait_for_event(charged, "payment.refunded").await["id"], charged.to_string());
+}
+
+const STATEMENT: &str = "That is 25 dollars, charged to your card now. Say yes or press 1; say no or press 2.";
+
+impl Seed {
+    /// Adds a charged payment whose caller was asked, and which is refunded in part.
+    async fn add_agreed_and_refunded(&mut self) -> PaymentId {
+        let statement = ConsentRecord {
+            purpose: ConsentPurpose::Charge(Amount::parse("25", Currency::USD).unwrap().unwrap()),
+            text: STATEMENT.to_owned(),
+            language: "en-US".to_owned(),
+            text_version: "0a1b2c3d".to_owned(),
+            answer: ConsentAnswer::Yes,
+        };
+        let call = CallData::from_sid("CA25".parse().unwrap());
+        self.ledger.record_statement(&call, &statement).await.unwrap();
+        let id = self.add_succeeded(25, "credit-card").await;
+        let refund = Refund {
+            kind: RefundKind::Refund,
+            amount: "10".to_owned(),
+            reference: "re_1".to_owned(),
+            at: None,
+            operator: "ann".parse().ok(),
+        };
+        self.ledger.record_refund(id, &refund).await.unwrap();
+        id
+    }
+}
+
+/// The signed JSON of evidence.
+fn evidence_body(printed: &str) -> Value {
+    let signed: Value = serde_json::from_str(printed).unwrap_or_else(|error| panic!("{error}: {printed}"));
+    serde_json::from_str(signed["body"].as_str().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn evidence_has_all_about_a_payment_and_shows_every_change() {
+    let (harness, id) = Harness::start_with(async |seed| seed.add_agreed_and_refunded().await).await;
+    let (text, signed) = (id.to_string(), [("PAYMENT_WEBHOOK_SECRET", SECRET)]);
+    harness.wait_for_event(id, "payment.refunded").await;
+    // The delivery is recorded shortly after the receiver has responded.
+    let body = loop {
+        let (code, printed) = harness.run_with(&signed, &["evidence", &text, "--json"]).await;
+        assert_eq!(code, 0, "{printed}");
+        let body = evidence_body(&printed);
+        if body["webhookEvents"].as_array().unwrap().iter().all(|told| told["acceptedAt"].is_string()) {
+            break body;
+        }
+    };
+    assert_eq!((&body["payment"]["state"], &body["payment"]["refundedMinor"]), (&"charged".into(), &1000.into()));
+    assert_eq!((&body["call"]["caller"], &body["call"]["callSid"]), (&seed::CALLER.into(), &"CA25".into()));
+    let kinds: Vec<&str> =
+        body["chronology"].as_array().unwrap().iter().map(|entry| entry["kind"].as_str().unwrap()).collect();
+    assert!(
+        kinds[..2] == ["statement", "opening"] && kinds.contains(&"refunded") && kinds.contains(&"delivered"),
+        "{kinds:?}"
+    );
+    assert_eq!(body["chronology"][0]["sha256"], "fbf945f6fc673895d7ae8ea00fc397f99caaa4a068a963680caa2006ec08f5e6");
+    assert!(body["ledger"].as_str().unwrap().ends_with("data/crelay-payments.db"), "{body}");
+
+    let (code, printed) = harness.run_with(&signed, &["evidence", "CA25", "--out", "disputes"]).await;
+    assert!(code == 0 && printed.lines().count() == 2, "{printed}");
+    let path = |extension: &str| format!("disputes/evidence-{id}.{extension}");
+    let markdown = std::fs::read_to_string(harness.path_of(&path("md"))).unwrap();
+    for part in
+        [STATEMENT, "The operator ann recorded a refund of 10.00 USD", "crelay-payments evidence CA25 --out disputes"]
+    {
+        assert!(markdown.contains(part), "{part}: {markdown}");
+    }
+    let (code, printed) = harness.run_with(&signed, &["evidence", &text, "--out", "disputes"]).await;
+    assert!(code == 1 && printed.contains("is not overwritten"), "{printed}");
+    for file in [path("md"), path("json")] {
+        let whole = harness.path_of(&file);
+        assert_eq!(std::fs::metadata(&whole).unwrap().permissions().mode() & 0o777, 0o600);
+        let (code, printed) = harness.run_with(&signed, &["evidence", "--verify", &file]).await;
+        assert!(code == 0 && printed.starts_with(&format!("genuine: payment {id}, signed at ")), "{printed}");
+        assert_eq!(harness.run(&["evidence", "--verify", &file]).await.0, 1, "without the secret");
+        let mut bytes = std::fs::read(&whole).unwrap();
+        bytes[200] ^= 1;
+        std::fs::write(&whole, bytes).unwrap();
+        let (code, printed) = harness.run_with(&signed, &["evidence", "--verify", &file]).await;
+        assert!(code == 1 && printed.contains("is not genuine") && !printed.contains("panicked"), "{printed}");
+    }
+
+    let (code, printed) = harness.run(&["evidence", &text]).await;
+    assert!(code == 0 && printed.contains("Not signed: PAYMENT_WEBHOOK_SECRET is not set."), "{printed}");
+    for unknown in ["2f1b6c1e-8f0a-5d3c-9a51-0d2f6d1c9a10", "CA99"] {
+        let (code, printed) = harness.run(&["evidence", unknown]).await;
+        assert!(code == 1 && printed.contains("`crelay-payments payments` lists"), "{printed}");
+    }
+}
+
+#[tokio::test]
+async fn evidence_from_postgresql_names_the_database_without_its_password() {
+    let Some(server) = LocalPostgres::get() else { return };
+    let url = server.create_database().await.unwrap();
+    let mut seed = Seed::new(Ledger::open(DatabaseUrl::Postgres(url.parse().unwrap())).await.unwrap());
+    let id = seed.add_agreed_and_refunded().await.to_string();
+    seed.ledger.close().await;
+    let output = WorkDir::new().run_with(&[("DATABASE_URL", &url)], &["evidence", &id, "--json"]).await;
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let body = evidence_body(&printed);
+    let ledger = body["ledger"].as_str().unwrap();
+    assert!(ledger.starts_with("postgres://") && !ledger.contains('@') && !printed.contains(&url), "{printed}");
+    assert_eq!((&body["payment"]["id"], &body["chronology"][0]["kind"]), (&id.into(), &"statement".into()));
 }

@@ -66,6 +66,7 @@ const UNCHECKED: &[(&str, &str)] = &[
     ("printf", "is the input of openssl"),
     ("python", "is for the receiver of the webhook; src/signing.rs checks the vector"),
     ("yaml", "is for Prometheus"),
+    ("mermaid", "is compared with what `prove` writes in src/proof/data_flow.rs"),
     ("text", "shows output, a picture or the tools of a call"),
 ];
 

@@ -111,6 +111,7 @@ fn the_report_on_the_given_server_contains_neither_card_numbers_nor_secrets() {
     assert!(set_up["replaced"].as_array().unwrap().contains(&"PAYMENT_WEBHOOK_SECRET".into()), "{set_up}");
     assert!(set_up["filledIn"].as_array().unwrap().contains(&"FROM_NUMBER".into()), "{set_up}");
     assert!(set_up["assets"]["serverConfig.json"].is_string(), "{set_up}");
+    check_data_flow(&report["dataFlow"], &markdown);
     let server = server.canonicalize().unwrap();
     assert_eq!(report["program"], server.display().to_string());
     let hash = report["programSha256"].as_str().unwrap();
@@ -120,6 +121,38 @@ fn the_report_on_the_given_server_contains_neither_card_numbers_nor_secrets() {
     assert!(!all.contains("hush") && !all.contains("5550107777"), "{all}");
     assert!(!all.contains(&proof::first_card_number(5)), "{all}");
     assert!(all.split(|c: char| !c.is_ascii_digit()).all(|digits| digits.len() < 13), "{all}");
+}
+
+/// The report describes the configured services, not the stand-ins.
+fn check_data_flow(flow: &Value, markdown: &str) {
+    let diagram = flow["diagram"].as_str().unwrap();
+    assert!(markdown.contains(&format!("```mermaid\n{diagram}```")), "{markdown}");
+    for part in [
+        "connector Shop\"]",
+        "Model: api.openai.com",
+        "Speech to text: Twilio's default (set transcriptionProvider)",
+        "signed outcomes",
+    ] {
+        assert!(diagram.contains(part), "{part}: {diagram}");
+    }
+    assert!(!diagram.contains("127.0.0.1"), "{diagram}");
+    for flow in flow["flows"].as_array().unwrap() {
+        let reaches_us = [&flow["from"], &flow["to"]].into_iter().any(|end| end == "server");
+        assert!(!reaches_us || flow["cardData"] != "always", "{flow}");
+    }
+    let providers = flow["providers"].as_array().unwrap();
+    for name in ["Twilio", "Twilio's default (set ttsProvider)", "api.openai.com"] {
+        assert!(providers.iter().any(|it| it["name"] == name && it["attestationDate"] == ""), "{name}: {providers:?}");
+    }
+    let has_blank = |line: &str| line.ends_with(r"| \_\_\_\_\_\_\_\_ |");
+    assert_eq!(markdown.lines().filter(|line| has_blank(line)).count(), providers.len());
+    for heading in
+        ["## Flow of card data", "## Providers", "## Responsibilities (PCI DSS 4.0.1)", "## Settings that matter"]
+    {
+        assert!(markdown.contains(heading), "{heading}");
+    }
+    assert!(markdown.contains("| `PAYMENT_CONNECTOR` | Shop | names the processor"), "{markdown}");
+    assert!(flow["responsibilities"].as_array().unwrap().len() > 10);
 }
 
 /// The model's name appears in every request and in the log. Here it is the card number of the first case.

@@ -61,6 +61,7 @@ impl ProofReport {
         self.write_findings(text)?;
         self.write_channels(text)?;
         self.write_vectors(text)?;
+        self.write_data_flow(text)?;
         self.write_set_up(text)?;
         writeln!(text, "## What this test does not cover\n")?;
         self.not_covered.iter().try_for_each(|it| writeln!(text, "- {it}"))
@@ -127,6 +128,38 @@ impl ProofReport {
         Ok(())
     }
 
+    fn write_data_flow(&self, text: &mut String) -> fmt::Result {
+        let flow = &self.data_flow;
+        writeln!(text, "## Flow of card data\n\n{DATA_FLOW}\n\n```mermaid\n{}```\n", flow.diagram)?;
+        writeln!(text, "| from | to | what | card data |\n| --- | --- | --- | --- |")?;
+        for it in &flow.flows {
+            let card_data = it.card_data.describe();
+            writeln!(text, "| {} | {} | {} | {card_data} |", it.from, it.to, escape_cell(&it.carries))?;
+        }
+        writeln!(text, "\n## Providers\n\n{PROVIDERS}\n")?;
+        writeln!(
+            text,
+            "| provider | what it does | card data | attestation of compliance of |\n| --- | --- | --- | --- |"
+        )?;
+        for it in &flow.providers {
+            let name = if it.name.is_empty() { BLANK.to_owned() } else { escape_cell(&it.name) };
+            writeln!(text, "| {name} | {} | {} | {BLANK} |", escape_cell(&it.role), it.card_data.describe())?;
+        }
+        writeln!(text, "\n## Responsibilities (PCI DSS 4.0.1)\n\n{MATRIX}\n")?;
+        writeln!(text, "| requirement | Twilio | payment processor | operator | this program |")?;
+        writeln!(text, "| --- | --- | --- | --- | --- |")?;
+        for it in flow.responsibilities {
+            let cells = [it.requirement, it.twilio, it.processor, it.operator, it.program];
+            writeln!(text, "| {} |", cells.map(|cell| if cell.is_empty() { "–" } else { cell }).join(" | "))?;
+        }
+        writeln!(text, "\n## Settings that matter\n\n| setting | effective | why it matters |\n| --- | --- | --- |")?;
+        for it in &flow.settings {
+            writeln!(text, "| `{}` | {} | {} |", it.name, escape_cell(&it.value), it.matters)?;
+        }
+        text.push('\n');
+        Ok(())
+    }
+
     fn write_set_up(&self, text: &mut String) -> fmt::Result {
         let set_up = &self.set_up;
         writeln!(text, "## Configuration\n\n| variable | value |\n| --- | --- |")?;
@@ -176,6 +209,20 @@ const CHANNELS: &str = "*Canary*: a harmless word was sent through the vectors i
      *Controls*: card numbers were inserted into the captured output in five encodings; the count is how many of \
      them the search found. In the JSON report, channels, vectors and the canary have the keys `places`, `ways` and \
      `witness`.";
+
+const DATA_FLOW: &str = "Made from the configuration, with the services that it names in place of the stand-ins of the test. \
+     *Thick arrows* carry card data by design. *Dotted arrows* carry card data only if somebody says, types or writes it where \
+     it does not belong, or what is left of it in a masked callback; this test puts card numbers there. *Thin arrows* carry none: \
+     those that leave this program are the output channels above. What no configuration shows is not in it: recordings, \
+     proxies, people who hear the call.";
+
+const PROVIDERS: &str = "For 12.8.1 and 12.8.4. Fill in the names that the configuration does not tell, and the dates.";
+
+const MATRIX: &str = "A draft for 12.8.5, from the view of this program. What you agreed on with Twilio and the processor, and \
+     their own responsibility matrices, decide.";
+
+/// What is to be filled in.
+const BLANK: &str = "\\_\\_\\_\\_\\_\\_\\_\\_";
 
 impl ProofVerdict {
     /// The verdict in one sentence.

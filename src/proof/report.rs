@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::capture::OutputChannel;
 use super::control::{SearchControl, run_search_control};
+use super::data_flow::DataFlow;
 use super::setup::TestedSetup;
 use super::vector::LeakVector;
 use super::{ProofOptions, ProofResults};
@@ -36,6 +37,8 @@ pub struct ProofReport {
     pub numbers: usize,
     /// The tested configuration.
     pub set_up: TestedSetup,
+    /// The flow of card data, the providers, who answers for what, and the settings that matter.
+    pub data_flow: DataFlow,
     /// The leak vectors and how often each was used.
     #[serde(rename = "ways")]
     pub vectors: Vec<VectorResult>,
@@ -185,6 +188,7 @@ impl ProofReport {
             seconds: duration.as_secs(),
             seed: options.seed,
             numbers: options.numbers,
+            data_flow: set_up.data_flow.clone(),
             set_up,
             vectors: LeakVector::ALL.iter().map(vector_result).collect(),
             channels: OutputChannel::ALL.map(channel_result).into(),

@@ -10,6 +10,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::business;
+use super::data_flow::DataFlow;
 use crate::assets::Library;
 use crate::check::{describe_language, heard_languages};
 use crate::config::{Config, ConfigError, PublicUrl, Vars};
@@ -23,7 +24,7 @@ pub(super) const AUTH_TOKEN: &str = "proof-auth-token";
 pub(super) const OPERATOR_TOKEN: &str = "proof-operator-token";
 
 /// The values of required variables that are not configured.
-const DEFAULTS: &[(&str, &str)] = &[
+pub(super) const DEFAULTS: &[(&str, &str)] = &[
     ("SERVER_BASE_URL", "https://pay.example.com"),
     ("ACCOUNT_SID", ACCOUNT_SID),
     ("AUTH_TOKEN", AUTH_TOKEN),
@@ -131,6 +132,9 @@ pub struct TestedSetup {
     pub assets: BTreeMap<String, String>,
     /// The languages in which callers are heard, and what holds in each.
     pub languages: BTreeMap<String, &'static str>,
+    /// The flow of card data with the configured services, not with the stand-ins.
+    #[serde(skip)]
+    pub data_flow: DataFlow,
 }
 
 /// A configuration that is ready to start the server.
@@ -154,7 +158,9 @@ pub(super) fn public_url(vars: &Vars) -> Result<PublicUrl, ConfigError> {
 ///
 /// Returns the problems if the configuration is invalid, including those of variables that are replaced.
 pub(super) fn prepare_setup(vars: &Vars, twilio: &str, model: &str, home: &Path) -> Result<PreparedSetup, ConfigError> {
-    Config::from_vars(&vars.clone().with_defaults(DEFAULTS))?;
+    let configured = Config::from_vars(&vars.clone().with_defaults(DEFAULTS))?.0;
+    let library = load_library(vars.get("ASSETS_DIR").map(Path::new));
+    let data_flow = DataFlow::new(&configured, vars, &library);
     let replacements = replacements(vars, twilio, model, home);
     let is_set = |name: &&str| vars.get(name).is_some();
     let filled_in = replacements.keys().copied().filter(|name| !is_set(name) && !PROOF_VARS.contains(name)).collect();
@@ -177,7 +183,8 @@ pub(super) fn prepare_setup(vars: &Vars, twilio: &str, model: &str, home: &Path)
         replaced,
         not_compliant: accepted_attributes(assets_dir),
         assets: hash_assets(assets_dir),
-        languages: describe_languages(assets_dir),
+        languages: describe_languages(&library),
+        data_flow,
     };
     Ok(PreparedSetup { set_up, vars, base_url })
 }
@@ -227,10 +234,14 @@ fn accepted_attributes(assets: Option<&Path>) -> Vec<&'static str> {
     loaded.map(|loaded| loaded.library.server.non_compliant_attributes()).unwrap_or_default()
 }
 
-/// The languages of the assets in a directory, or of the built-in ones.
-fn describe_languages(assets: Option<&Path>) -> BTreeMap<String, &'static str> {
+/// The assets in a directory, or the built-in ones.
+fn load_library(assets: Option<&Path>) -> Library {
     let loaded = assets.map(Library::load).and_then(Result::ok);
-    let library = loaded.map_or_else(Library::built_in, |loaded| loaded.library);
+    loaded.map_or_else(Library::built_in, |loaded| loaded.library)
+}
+
+/// The languages in which callers are heard.
+fn describe_languages(library: &Library) -> BTreeMap<String, &'static str> {
     let describe = |tag: String| {
         let described = describe_language(&tag);
         (redact_card_numbers(&tag).into_owned(), described)

@@ -13,6 +13,7 @@ mod caller_signals;
 mod caller_speech;
 mod capture_speech;
 mod charge_authorization;
+mod compliance_text;
 mod consent_lexicon;
 mod consent_question;
 mod courtesy;
@@ -48,6 +49,7 @@ mod tool_request;
 mod turn;
 mod usage;
 
+pub(crate) use compliance_text::{BUSINESS, ComplianceText, FilledText, check_placeholders};
 pub(crate) use ending::{CallEnding, ClosingNotes};
 pub(crate) use event::{
     Action, AgentState, CallEvent, ExternalCallId, ExternalOutput, ModelEvent, ModelRequest, ModelRequestId, ToolRunId,

@@ -116,6 +116,8 @@ pub struct Config {
     pub live_agent_number: Option<PhoneNumber>,
     /// `LIVE_AGENT_WORKFLOW_SID`: the TaskRouter workflow that finds a live agent. It takes precedence over the number.
     pub live_agent_workflow: Option<String>,
+    /// `BUSINESS_NAME`: the name of the business, as callers hear it.
+    pub business_name: Option<String>,
     /// `RESUME_SECONDS` (60): how long a call whose socket broke waits for a new one.
     pub resume_timeout: Duration,
     /// `DRAIN_SECONDS` (300): how long live calls may continue after the server was asked to stop.
@@ -258,11 +260,6 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
         vars.read_optional("LIVE_AGENT_WORKFLOW_SID", values::name, "the SID of a TaskRouter workflow (WW…)");
     let resume = vars.read_optional("RESUME_SECONDS", values::seconds, SECONDS);
     let drain = vars.read_optional("DRAIN_SECONDS", values::seconds, SECONDS);
-    let play_media_hosts = vars.read_optional(
-        "PLAY_MEDIA_HOSTS",
-        values::hosts,
-        "host names with commas between them, such as media.example.com",
-    );
     let sms_allowed =
         vars.read_optional("SMS_ALLOWED_NUMBERS", values::phone_numbers, "phone numbers with commas between them");
     let operator_tokens = operators::read_operator_tokens(vars);
@@ -307,12 +304,13 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
         token_retention: token_retention.unwrap_or(Duration::from_secs(72 * 3600)),
         live_agent_number,
         live_agent_workflow,
+        business_name: read_business_name(vars),
         resume_timeout: resume.unwrap_or(Duration::from_secs(60)),
         drain_timeout: drain.unwrap_or(Duration::from_secs(300)),
         sms_allowed: sms_allowed.unwrap_or_default(),
         destinations: destinations?,
         outbound_per_minute,
-        play_media_hosts: play_media_hosts.unwrap_or_default(),
+        play_media_hosts: read_play_media_hosts(vars),
     })
 }
 
@@ -460,6 +458,17 @@ fn read_business_endpoints(
     vars.warn_if(vars.is_set(WEBHOOK_SECRET) && !vars.is_set(URLS[1]), ConfigWarning::NoWebhookUrl);
     let [call_parameters, webhook] = urls.map(|url| Some(BusinessEndpoint { url: url?, secrets: secrets.clone()? }));
     (call_parameters, webhook, secrets)
+}
+
+/// Reads `BUSINESS_NAME`.
+fn read_business_name(vars: &mut ConfigReader<'_>) -> Option<String> {
+    vars.read_optional("BUSINESS_NAME", values::business_name, "a name of at most 80 characters, such as Acme")
+}
+
+/// Reads `PLAY_MEDIA_HOSTS`.
+fn read_play_media_hosts(vars: &mut ConfigReader<'_>) -> Vec<String> {
+    let expected = "host names with commas between them, such as media.example.com";
+    vars.read_optional("PLAY_MEDIA_HOSTS", values::hosts, expected).unwrap_or_default()
 }
 
 /// Reads `OUTBOUND_ALLOWED` and `OUTBOUND_PER_MINUTE`, and checks that `LIVE_AGENT_NUMBER` can be dialled.

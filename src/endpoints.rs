@@ -105,6 +105,8 @@ struct VoiceWebhook {
     live_agent: Option<LiveAgent>,
     /// The current configuration files.
     assets: Arc<CurrentAssets>,
+    /// `BUSINESS_NAME`.
+    business_name: Option<String>,
     /// Makes the tokens of the sockets.
     socket_tokens: SocketTokens,
 }
@@ -151,6 +153,7 @@ impl App {
             socket_url: parts.own_url.wss_url(CONVERSATION_RELAY),
             live_agent: parts.live_agent,
             assets: parts.session.assets.clone(),
+            business_name: parts.session.environment.business_name.clone(),
             socket_tokens: parts.session.admission.tokens().clone(),
         };
         let outbound = OutboundCallContext {
@@ -270,7 +273,7 @@ impl VoiceWebhook {
         parameters.push((SOCKET_TOKEN.to_owned(), socket_token));
         ConversationRelay {
             url: self.socket_url.clone(),
-            attributes: library.server.relay.clone(),
+            attributes: library.server.relay_attributes(self.business_name.as_deref()),
             languages: library.server.languages.clone(),
             parameters,
         }

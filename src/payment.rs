@@ -42,7 +42,7 @@ pub use caller_attestation::{CallerAttestation, ParseCallerAttestationError};
 pub use capture::{CallbackEffect, Capture, CaptureStage, InvalidTransition, RequestKind};
 #[cfg(test)]
 pub(crate) use capture::{RestoreCaptureError, lives};
-pub use consent::{ConsentAnswer, ConsentPurpose, ConsentRecord, text_version};
+pub use consent::{ConsentAnswer, ConsentPurpose, ConsentRecord, SpokenStatement, text_version};
 pub use field::{Field, Fields};
 #[cfg(any(fuzzing, test))]
 pub use fuzzing::check_payment_callback;

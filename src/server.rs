@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{error, info, warn};
 
-use crate::assets::{Assets, CurrentAssets};
+use crate::assets::{Assets, CurrentAssets, DisclosureProblem, Library};
 use crate::business_tools::{BusinessToolClient, ToolServerWatcher};
 use crate::call::{CallEnvironment, ToolSpec};
 use crate::config::{Config, DatabaseUrl, PaymentMode, PublicUrl, ResponseServiceConfig};
@@ -113,9 +113,7 @@ pub(crate) async fn serve_calls(
     let addresses = listeners.local_addresses()?;
     let webhook_url = config.base_url.http_url(CONNECT_CONVERSATION_RELAY);
     let (assets, asset_watcher) = assets.into_parts();
-    if let Some(tools) = assets.library().find_unsigned_tools(&config) {
-        return Err(ServeError::NoBusinessSecret { tools });
-    }
+    check_assets(&assets.library(), &config)?;
     let (ledger, ()) = tokio::join!(open_ledger(&config), load_root_certificates());
     let ledger = ledger?;
     let webhook = config.webhook.clone().map(Webhook::new).transpose().map_err(ServeError::Http)?;
@@ -235,6 +233,24 @@ async fn report_unknown_payments(ledger: &Ledger) -> Result<(), ledger::LedgerEr
     Ok(())
 }
 
+/// Refuses assets with tools whose requests cannot be signed. Warns if callers are not told, or not by the operator's text,
+/// that a machine is speaking.
+fn check_assets(library: &Library, config: &Config) -> Result<(), ServeError> {
+    if let Some(tools) = library.find_unsigned_tools(config) {
+        return Err(ServeError::NoBusinessSecret { tools });
+    }
+    match library.server.disclosure_problem(config.business_name.as_deref()) {
+        // The server says it after the greeting.
+        None | Some(DisclosureProblem::NotInGreeting) => {}
+        Some(problem @ (DisclosureProblem::Off | DisclosureProblem::NoBusinessName)) => warn!(
+            event = "compliance.disclosure",
+            %problem,
+            "Callers may not be told as intended that a machine is speaking."
+        ),
+    }
+    Ok(())
+}
+
 async fn open_ledger(config: &Config) -> Result<Ledger, ledger::OpenLedgerError> {
     let url = &config.database;
     let ledger = if config.take_over { Ledger::take_over(url).await? } else { Ledger::open(url).await? };
@@ -277,6 +293,7 @@ fn session_context(
         environment: CallEnvironment {
             may_ask_again: matches!(config.response_service, ResponseServiceConfig::OpenAi(_)),
             payment: config.payment.clone(),
+            business_name: config.business_name.clone(),
             resume_timeout: config.resume_timeout,
             play_media_hosts: config.play_media_hosts.clone(),
             sms_allowed_numbers: config.sms_allowed.clone(),

@@ -154,6 +154,16 @@ pub enum AssetWarning {
         /// The attributes that are set.
         attributes: String,
     },
+    /// A text of `Compliance` is missing in a language of the session.
+    #[error("{file}: Compliance.{text} has no text in {code}: callers hear it in another language")]
+    MissingText {
+        /// The file.
+        file: String,
+        /// The key of the text.
+        text: &'static str,
+        /// The BCP 47 code of the language.
+        code: String,
+    },
     /// `assetLoaderType` is neither `file` nor `sync`.
     #[error("{file}: assetLoaderType is {kind:?}, neither file nor sync: file is used")]
     UnknownLoaderType {

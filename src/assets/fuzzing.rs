@@ -29,7 +29,7 @@ fn check_twiml(assets: &Assets) {
     let server = &assets.library.server;
     let relay = ConversationRelay {
         url: "wss://voice.example.com/conversation-relay".to_owned(),
-        attributes: server.relay.clone(),
+        attributes: server.relay_attributes(Some("Acme")),
         languages: server.languages.clone(),
         parameters: server.parameters.clone(),
     };

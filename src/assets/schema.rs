@@ -1,6 +1,7 @@
 //! Deserialization of `serverConfig.json`, one module a section.
 
 mod asset_loader;
+mod compliance;
 mod extra_attributes;
 pub(super) mod limits;
 mod messages;

@@ -688,3 +688,69 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_greeting_contains_the_disclosure_in_the_language_of_the_call() {
+    let greeted = |config: &str, name: Option<&str>| load_config(config).unwrap().0.server.spoken_greeting(name);
+    let greets = |text: &str, language: &str, more: &str| {
+        format!(
+            r#"{{"ConversationRelay":{{"Configuration":{{"welcomeGreeting":"{text}","language":"{language}"}}}}{more}}}"#
+        )
+    };
+    for (config, name, greeting) in [
+        (
+            include_str!("../../assets/serverConfig.json").to_owned(),
+            Some("Acme & Co."),
+            "Hello, and thank you for calling. This is the automated AI assistant of Acme & Co. How can I help you today?",
+        ),
+        (
+            include_str!("../../assets/serverConfig.json").to_owned(),
+            None,
+            "Hello, and thank you for calling. This is an automated AI assistant. How can I help you today?",
+        ),
+        (
+            greets("Hallo. {disclosure}", "de-DE", ""),
+            Some("Acme"),
+            "Hallo. Hier spricht der automatische KI-Assistent von Acme.",
+        ),
+        (greets("As it is {x}.", "de-DE", ""), Some("Acme"), "As it is {x}."),
+        (greets("Hi. {disclosure} Well?", "en", r#","Compliance":{"disclosure":false}"#), Some("Acme"), "Hi. Well?"),
+        (
+            greets("Hi. {disclosure}", "en-AU", r#","Compliance":{"disclosure":{"en":"I am {business}."}}"#),
+            Some("Acme"),
+            "Hi. I am Acme.",
+        ),
+    ] {
+        assert_eq!(greeted(&config, name).as_deref(), Some(greeting), "{config}");
+        let assets = load_config(&config).unwrap().0;
+        let attributes = assets.server.relay_attributes(name);
+        assert_eq!(attribute(&attributes, "welcomeGreeting"), Some(greeting));
+        assert_eq!(attributes.len(), assets.server.relay.len());
+    }
+    let nothing = greets("{disclosure}", "en", r#","Compliance":{"disclosure":false}"#);
+    assert_eq!(greeted(&nothing, None), None);
+    assert_eq!(attribute(&load_config(&nothing).unwrap().0.server.relay_attributes(None), "welcomeGreeting"), None);
+}
+
+#[test]
+fn a_required_text_that_is_wrong_is_refused_with_its_line() {
+    assert_refused(&[
+        (
+            "{\"Compliance\": {\n \"disclosure\": {\"en\": \"I am {busines}.\"}}}",
+            "2: {busines} is no placeholder of this text",
+        ),
+        ("{\"Compliance\": {\n \"disclosure\": {\"en\": \"I am {business.\"}}}", "2: a brace has no other one"),
+        ("{\"Compliance\": {\n \"disclosure\": {\"en\": \" \"}}}", "2: expected something to say"),
+        ("{\"Compliance\": {\n \"disclosure\": {\"en\": \"A\", \"EN\": \"B\"}}}", "2: EN appears twice"),
+        ("{\"Compliance\": {\n \"disclosure\": \"A\"}}", "2: invalid type: string \"A\", expected texts by language"),
+    ]);
+    let config =
+        r#"{"ConversationRelay":{"Languages":[{"code":"it-IT"},{"code":"es-MX"}]},"Compliance":{"disclosures":{}}}"#;
+    assert_eq!(
+        load_config(config).unwrap().1,
+        [
+            "serverConfig.json: Compliance.disclosures is not known to this version and is ignored",
+            "serverConfig.json: Compliance.disclosure has no text in it-IT: callers hear it in another language",
+        ]
+    );
+}

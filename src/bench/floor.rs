@@ -41,7 +41,7 @@ pub async fn serve_floor(port: u16, model: &str) -> anyhow::Result<()> {
 const TWIML: &str = concat!(
     r#"<?xml version="1.0" encoding="UTF-8"?><Response><Connect action="https://bench.example.com/connectAction">"#,
     r#"<ConversationRelay url="wss://bench.example.com/conversation-relay" "#,
-    r#"welcomeGreeting="Hello, and thank you for calling. How can I help you today?"/></Connect></Response>"#
+    r#"welcomeGreeting="Hello, and thank you for calling. This is an automated AI assistant. How can I help you today?"/></Connect></Response>"#
 );
 
 #[derive(Debug, Clone)]

@@ -270,6 +270,7 @@ fn environment() -> CallEnvironment {
     let (config, _) = Config::from_vars(&Vars::from_iter(vars)).expect("the required variables are set");
     CallEnvironment {
         payment: config.payment,
+        business_name: config.business_name,
         resume_timeout: config.resume_timeout,
         play_media_hosts: config.play_media_hosts,
         sms_allowed_numbers: config.sms_allowed,

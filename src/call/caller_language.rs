@@ -57,7 +57,8 @@ fn find_language<'a>(tag: &str, spoken: &str, languages: &'a [String]) -> Option
     found.map(String::as_str).filter(|code| !is_same_language(code, "multi"))
 }
 
-fn is_same_language(code: &str, other: &str) -> bool {
+/// Whether two codes are of one language, whatever the region.
+pub(super) fn is_same_language(code: &str, other: &str) -> bool {
     primary_subtag(code).eq_ignore_ascii_case(primary_subtag(other))
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::compliance_text::FilledText;
 use super::guided_flow::LocalizedTexts;
 use super::localized_message::LocalizedMessage;
 use crate::payment;
@@ -27,6 +28,8 @@ pub struct CallSettings {
     pub messages: CallMessages,
     /// The greeting that Twilio speaks from the TwiML.
     pub welcome_greeting: Option<String>,
+    /// That the agent is a machine, by language: `Compliance.disclosure`. `None` if it is switched off.
+    pub disclosure: Option<FilledText>,
     /// The settings of every payment.
     pub payment: payment::PaymentSettings,
     /// The server's texts for payments, by language: `Payments.texts`.
@@ -67,6 +70,8 @@ pub struct CallSettings {
 pub struct CallEnvironment {
     /// The settings of every payment.
     pub payment: payment::PaymentSettings,
+    /// `BUSINESS_NAME`.
+    pub business_name: Option<String>,
     /// `RESUME_SECONDS`.
     pub resume_timeout: Duration,
     /// `PLAY_MEDIA_HOSTS`.

@@ -9,7 +9,7 @@ use crate::assets::{DETECTED_LANGUAGE, Library, LoadedLibrary, ServerConfig};
 use crate::payment::{self, Currency, PaymentTermsError};
 
 /// Checks all assets in the directory, including unused ones. Blocks on file I/O.
-pub(super) fn check(dir: &Path, payment: &payment::PaymentSettings) -> Vec<Finding> {
+pub(super) fn check(dir: &Path, payment: &payment::PaymentSettings, business_name: Option<&str>) -> Vec<Finding> {
     let LoadedLibrary { library, errors, warnings } = match Library::load(dir) {
         Ok(loaded) => loaded,
         Err(error) => return vec![Finding::failure("assets", error.to_string())],
@@ -29,6 +29,7 @@ pub(super) fn check(dir: &Path, payment: &payment::PaymentSettings) -> Vec<Findi
     findings.extend(check_caps(&library.server.limits, payment.currency));
     findings.extend(check_texts(&library.server));
     findings.extend(check_language_detection(&library.server));
+    findings.push(check_disclosure(&library.server, business_name));
     findings.extend(check_pci(&library.server));
     findings.extend(languages::check(&library.server));
     findings
@@ -103,6 +104,16 @@ fn check_texts(server: &ServerConfig) -> Vec<Finding> {
             Finding::warning("texts", message)
         })
         .collect()
+}
+
+/// Checks that callers are told that a machine is speaking.
+fn check_disclosure(server: &ServerConfig, business_name: Option<&str>) -> Finding {
+    if let Some(problem) = server.disclosure_problem(business_name) {
+        return Finding::warning("disclosure", problem.to_string());
+    }
+    let texts = server.filled_disclosure(business_name);
+    let text = texts.as_ref().and_then(|texts| texts.find(server.spoken_language())).map(|it| it.text.as_str());
+    Finding::pass("disclosure", format!("callers hear: {}", text.unwrap_or_default()))
 }
 
 /// Reports what has to be looked up in Twilio's Responsibility Matrix.
@@ -236,7 +247,7 @@ mod tests {
 
     #[test]
     fn the_built_in_assets_are_consistent() {
-        let findings = check(Path::new("/nonexistent"), &payment::PaymentSettings::sample());
+        let findings = check(Path::new("/nonexistent"), &payment::PaymentSettings::sample(), None);
         assert!(findings.iter().all(|it| it.severity != Severity::Failure), "{findings:?}");
         assert!(findings.iter().any(|it| it.severity == Severity::Pass && it.subject == "tools"), "{findings:?}");
     }
@@ -275,6 +286,47 @@ mod tests {
         server.languages = vec![vec![("code".to_owned(), "it-IT".to_owned())]];
         let found = check_texts(&server);
         assert!(found.len() == 1 && found[0].message.contains("it-IT"), "{found:?}");
+    }
+
+    #[test]
+    fn a_disclosure_that_callers_do_not_hear_as_intended_is_reported() {
+        let found = |config: &str, name: Option<&str>| {
+            let directory = tempfile::tempdir().unwrap();
+            std::fs::write(directory.path().join("serverConfig.json"), config).unwrap();
+            let found = check(directory.path(), &payment::PaymentSettings::sample(), name);
+            let found = found.into_iter().find(|finding| finding.subject == "disclosure").unwrap();
+            (found.severity, found.message)
+        };
+        let greets = |text: &str| format!(r#"{{"ConversationRelay":{{"welcomeGreeting":"{text}"}}}}"#);
+        for (config, name, severity, message) in [
+            ("{}", None, Severity::Pass, "callers hear: This is an automated AI assistant."),
+            ("{}", Some("Acme"), Severity::Pass, "callers hear: This is the automated AI assistant of Acme."),
+            (&greets("Hi. {disclosure}"), None, Severity::Pass, "callers hear"),
+            (&greets("Hi. This is an automated AI assistant."), None, Severity::Pass, "callers hear"),
+            (
+                &greets("Hi. This is an automated AI assistant."),
+                Some("Acme"),
+                Severity::Warning,
+                "welcomeGreeting does not",
+            ),
+            (&greets("Hi."), None, Severity::Warning, "welcomeGreeting does not say"),
+            (r#"{"Compliance":{"disclosure":false}}"#, None, Severity::Warning, "Compliance.disclosure is false"),
+            (
+                r#"{"Compliance":{"disclosure":{"en":"I am {business}."}}}"#,
+                None,
+                Severity::Warning,
+                "Compliance.disclosure has {business}",
+            ),
+            (
+                r#"{"Compliance":{"disclosure":{"en":"I am {business}."}}}"#,
+                Some("Acme"),
+                Severity::Pass,
+                "callers hear: I am Acme.",
+            ),
+        ] {
+            let (level, text) = found(config, name);
+            assert!(level == severity && text.starts_with(message), "{config} {name:?}: {text}");
+        }
     }
 
     #[test]

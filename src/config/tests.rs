@@ -17,7 +17,7 @@ const REQUIRED: [(&str, &str); 6] = [
     ("PAYMENT_CONNECTOR", "Default"),
 ];
 
-const OPTIONAL: [&str; 69] = [
+const OPTIONAL: [&str; 70] = [
     "FLY_PRIVATE_IP",
     "INSTANCE_ADDRESS",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -74,6 +74,7 @@ const OPTIONAL: [&str; 69] = [
     "VALIDATE_TWILIO_SIGNATURE",
     "CALL_PARAMETERS",
     "CALL_PARAMETERS_URL",
+    "BUSINESS_NAME",
     "LIVE_AGENT_NUMBER",
     "PLAY_MEDIA_HOSTS",
     "SMS_ALLOWED_NUMBERS",
@@ -446,6 +447,7 @@ fn the_example_file_names_every_variable_and_its_default() {
         "LEDGER_RETENTION_DAYS",
         "SEALING_KEY",
         "INSTANCE_ADDRESS",
+        "BUSINESS_NAME",
         "LIVE_AGENT_NUMBER",
         "SMS_ALLOWED_NUMBERS",
         "OUTBOUND_ALLOWED",
@@ -521,5 +523,16 @@ fn outbound_calls_go_to_the_country_of_the_number_or_to_what_is_listed() {
         ("LIVE_AGENT_NUMBER", "+19115550100"),
     ] {
         assert_eq!(locations(&with(&[(name, value)]).unwrap_err()), [name], "{value}");
+    }
+}
+
+#[test]
+fn the_name_of_the_business_can_be_spoken() {
+    let name = |text: &str| with(&[("BUSINESS_NAME", text)]).map(|(config, _)| config.business_name);
+    assert_eq!(name(" Müller & Söhne ").unwrap().as_deref(), Some("Müller & Söhne"));
+    assert_eq!(name(&"ß".repeat(80)).unwrap().unwrap().chars().count(), 80);
+    assert_eq!(name("").unwrap(), None);
+    for invalid in ["A\u{7}cme", "A\ncme", "Ac\u{ffff}me", &"a".repeat(81)] {
+        assert_eq!(locations(&name(invalid).unwrap_err()), ["BUSINESS_NAME"], "{invalid:?}");
     }
 }

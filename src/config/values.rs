@@ -14,6 +14,7 @@ use super::database_url::{DatabaseUrl, ParsePostgresUrlError};
 use super::exposure::Exposure;
 use crate::payment::{Amount, Currency, ParseAmountError, TokenType};
 use crate::phone_number::{NumberPrefix, ParseNumberPrefixError, ParsePhoneNumberError, PhoneNumber};
+use crate::relay::twiml::is_xml_char;
 
 /// The reason why a value is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -76,10 +77,22 @@ pub(super) enum ParseVariableError {
     Orders,
     #[error("is neither openai nor flowise")]
     ResponseService,
+    #[error("has control characters or is longer than {MAX_BUSINESS_NAME_LENGTH} characters")]
+    BusinessName,
 }
 
 /// The maximum length of a value, in bytes. Known keys and names are shorter.
 const MAX_LENGTH: usize = 1024;
+
+/// The maximum length of `BUSINESS_NAME`, in characters.
+const MAX_BUSINESS_NAME_LENGTH: usize = 80;
+
+/// Parses a name that is spoken: without control characters, and without what XML cannot represent.
+pub(super) fn business_name(text: &str) -> Result<String, ParseVariableError> {
+    let is_spoken = |c: char| !c.is_control() && is_xml_char(c);
+    let is_valid = text.chars().count() <= MAX_BUSINESS_NAME_LENGTH && text.chars().all(is_spoken);
+    is_valid.then(|| text.to_owned()).ok_or(ParseVariableError::BusinessName)
+}
 
 pub(super) fn boolean(text: &str) -> Result<bool, ParseVariableError> {
     match text.to_ascii_lowercase().as_str() {

@@ -41,6 +41,17 @@ pub struct ConsentRecord {
     pub answer: ConsentAnswer,
 }
 
+/// A statement that was spoken to its end and needs no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpokenStatement {
+    /// The statement as spoken.
+    pub text: String,
+    /// The language of the statement, as a BCP 47 code.
+    pub language: String,
+    /// The version of the text; see [`text_version`].
+    pub text_version: String,
+}
+
 impl ConsentPurpose {
     /// The value stored in the ledger.
     pub fn as_str(self) -> &'static str {

@@ -86,6 +86,7 @@ const DROPPED_VARS: &[&str] = &[
 const SHOWN_VARS: &[&str] = &[
     "ALLOW_INSECURE",
     "ASSETS_DIR",
+    "BUSINESS_NAME",
     "CURRENCY",
     "DRAIN_SECONDS",
     "INCLUDE_CVC",

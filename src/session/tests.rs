@@ -64,6 +64,7 @@ pub(super) async fn context_with(base_url: &str, more: &[(&str, &str)]) -> (Arc<
         environment: CallEnvironment {
             may_ask_again: true,
             payment: config.payment,
+            business_name: None,
             resume_timeout: config.resume_timeout,
             play_media_hosts: Vec::new(),
             sms_allowed_numbers: Vec::new(),

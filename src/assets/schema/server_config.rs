@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::asset_loader::AssetLoaderSection;
+use super::compliance::ComplianceSection;
 use super::messages::MessagesSection;
 use super::payments::PaymentsSection;
 use super::relay::LanguageElement;
@@ -52,6 +53,8 @@ pub struct ServerConfig {
     pub limits: payment::VelocityLimits,
     /// `Limits`.
     pub usage_limits: UsageLimits,
+    /// `Compliance.disclosure`: that the agent is a machine. `None` if it is `false`.
+    pub disclosure: Option<call::ComplianceText>,
     /// `Messages`.
     pub messages: call::CallMessages,
     /// `Server.ListenMode.enabled` (false): the agent only listens.
@@ -106,7 +109,8 @@ impl ServerConfig {
             may_ask_again: environment.may_ask_again,
             silence: self.silence.clone(),
             messages: self.messages.clone(),
-            welcome_greeting: self.welcome_greeting().map(str::to_owned).filter(|text| !text.trim().is_empty()),
+            welcome_greeting: self.spoken_greeting(environment.business_name.as_deref()),
+            disclosure: self.filled_disclosure(environment.business_name.as_deref()),
             payment: self.payment_settings(environment),
             texts: self.texts.clone(),
             is_guided: self.guided,
@@ -126,11 +130,78 @@ impl ServerConfig {
         }
     }
 
-    /// The greeting that Twilio speaks when a session starts.
+    /// The greeting of a session as it is written, with its placeholder.
     pub fn welcome_greeting(&self) -> Option<&str> {
-        attribute(&self.relay, "welcomeGreeting")
+        attribute(&self.relay, WELCOME_GREETING)
+    }
+
+    /// The greeting that Twilio speaks when a session starts, with the disclosure in place of its placeholder.
+    pub(crate) fn spoken_greeting(&self, business: Option<&str>) -> Option<String> {
+        let disclosure = self.filled_disclosure(business);
+        let disclosure = disclosure.as_ref().and_then(|texts| texts.find(self.spoken_language()));
+        let greeting = match disclosure {
+            Some(statement) => self.welcome_greeting()?.replace(DISCLOSURE, &statement.text),
+            None => self.welcome_greeting()?.replace(&format!("{DISCLOSURE} "), "").replace(DISCLOSURE, ""),
+        };
+        Some(greeting).filter(|text| !text.trim().is_empty())
+    }
+
+    /// The attributes of `<ConversationRelay>` as Twilio gets them.
+    pub(crate) fn relay_attributes(&self, business: Option<&str>) -> Attributes {
+        let with_disclosure = |(name, value): &(String, String)| match name.as_str() {
+            WELCOME_GREETING => self.spoken_greeting(business).map(|greeting| (name.clone(), greeting)),
+            _ => Some((name.clone(), value.clone())),
+        };
+        self.relay.iter().filter_map(with_disclosure).collect()
+    }
+
+    /// The disclosure that the agent is a machine, by language, with the name of the business.
+    pub(crate) fn filled_disclosure(&self, business: Option<&str>) -> Option<call::FilledText> {
+        let values = business.map(|name| (call::BUSINESS, name));
+        self.disclosure.as_ref().map(|texts| texts.fill(values.as_slice()))
+    }
+
+    /// What is wrong with the disclosure, if anything is.
+    pub(crate) fn disclosure_problem(&self, business: Option<&str>) -> Option<DisclosureProblem> {
+        let Some(texts) = &self.disclosure else { return Some(DisclosureProblem::Off) };
+        if business.is_none() && texts.uses(call::BUSINESS) {
+            return Some(DisclosureProblem::NoBusinessName);
+        }
+        let filled = self.filled_disclosure(business)?;
+        let statement = filled.find(self.spoken_language())?;
+        let is_missing = |greeting: String| !greeting.contains(&statement.text);
+        self.spoken_greeting(business).is_some_and(is_missing).then_some(DisclosureProblem::NotInGreeting)
     }
 }
+
+/// What is wrong with the disclosure that the agent is a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum DisclosureProblem {
+    /// It is switched off.
+    #[error(
+        "Compliance.disclosure is false, so that no caller is told that a machine is speaking, as the law requires in many \
+         places: remove it from serverConfig.json"
+    )]
+    Off,
+    /// The operator's text names the business, whose name is not known.
+    #[error(
+        "Compliance.disclosure has {{business}} in it, and BUSINESS_NAME is not set: callers hear a built-in text without a \
+         name; set BUSINESS_NAME"
+    )]
+    NoBusinessName,
+    /// The greeting does not contain it.
+    #[error(
+        "welcomeGreeting does not say that a machine is speaking: the server says so right after it; write {{disclosure}} \
+         into the greeting, where the caller is to hear it"
+    )]
+    NotInGreeting,
+}
+
+/// The attribute of the greeting.
+const WELCOME_GREETING: &str = "welcomeGreeting";
+
+/// The placeholder of the greeting for the disclosure.
+const DISCLOSURE: &str = "{disclosure}";
 
 /// ConversationRelay's default for `language`.
 const DEFAULT_LANGUAGE: &str = "en-US";
@@ -216,6 +287,7 @@ pub(in crate::assets) fn parse(
         guided: sections.payments.is_guided(),
         confirm_due: sections.payments.confirms_due(),
         limits: sections.payments.into_limits(),
+        disclosure: sections.compliance.disclosure,
         messages: sections.messages.into_messages(),
         usage_limits: sections.limits.into_limits(),
         listen_only: listen_mode.enabled,
@@ -225,7 +297,16 @@ pub(in crate::assets) fn parse(
         },
         tool_servers: sections.tool_servers.into_servers(),
     };
+    warnings.extend(missing_texts(file, &config));
     Ok((config, active, warnings))
+}
+
+/// The languages of a session in which a text of `Compliance` is missing.
+fn missing_texts(file: &AssetFile, config: &ServerConfig) -> Vec<AssetWarning> {
+    let Some(texts) = &config.disclosure else { return Vec::new() };
+    let codes =
+        config.language_codes().into_iter().filter(|code| code != DETECTED_LANGUAGE && !texts.has_language(code));
+    codes.map(|code| AssetWarning::MissingText { file: file.label.clone(), text: "disclosure", code }).collect()
 }
 
 fn warnings(file: &AssetFile, loader_type: Option<&str>, ignored: Vec<String>) -> Vec<AssetWarning> {
@@ -254,6 +335,7 @@ struct Sections {
     payments: PaymentsSection,
     keypad: KeypadSection,
     messages: MessagesSection,
+    compliance: ComplianceSection,
     pci: PciSection,
     limits: UsageLimitsSection,
     tool_servers: ToolServersSection,

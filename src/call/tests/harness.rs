@@ -71,6 +71,7 @@ pub(in crate::call) fn settings() -> CallSettings {
             machine: LocalizedMessage::same_everywhere(MACHINE.to_owned()),
         },
         welcome_greeting: Some(GREETING.to_owned()),
+        disclosure: None,
         payment: payment::PaymentSettings::sample(),
         texts: TEXTS.clone(),
         is_guided: false,

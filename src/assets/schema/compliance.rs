@@ -1,0 +1,70 @@
+//! `Compliance` of `serverConfig.json`: texts that the law, or a rule of payments, requires, by language.
+
+use std::fmt;
+
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::assets::de::parse_speech;
+use crate::call::{BUSINESS, ComplianceText, check_placeholders};
+
+/// The section `Compliance`.
+#[derive(Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct ComplianceSection {
+    #[serde(deserialize_with = "disclosure")]
+    pub(super) disclosure: Option<ComplianceText>,
+}
+
+/// That the agent is a machine. The second text of a language is that of a server without `BUSINESS_NAME`.
+const DISCLOSURE: &[(&str, &str)] = &[
+    ("en-US", "This is the automated AI assistant of {business}."),
+    ("en-US", "This is an automated AI assistant."),
+    ("es-US", "Le atiende el asistente automático de inteligencia artificial de {business}."),
+    ("es-US", "Le atiende un asistente automático de inteligencia artificial."),
+    ("de-DE", "Hier spricht der automatische KI-Assistent von {business}."),
+    ("de-DE", "Hier spricht ein automatischer KI-Assistent."),
+    ("fr-FR", "Vous êtes en relation avec l'assistant automatique d'intelligence artificielle de {business}."),
+    ("fr-FR", "Vous êtes en relation avec un assistant automatique d'intelligence artificielle."),
+];
+
+impl Default for ComplianceSection {
+    fn default() -> Self {
+        Self { disclosure: Some(ComplianceText::new(Vec::new(), DISCLOSURE)) }
+    }
+}
+
+fn disclosure<'de, D: Deserializer<'de>>(json: D) -> Result<Option<ComplianceText>, D::Error> {
+    json.deserialize_any(TextVisitor { built_in: DISCLOSURE, placeholders: &[BUSINESS] })
+}
+
+/// Reads a text by language, or `false` for none.
+struct TextVisitor {
+    built_in: &'static [(&'static str, &'static str)],
+    placeholders: &'static [&'static str],
+}
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Option<ComplianceText>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("texts by language, such as {\"en-US\": \"…\"}, or false")
+    }
+
+    fn visit_bool<E: Error>(self, is_on: bool) -> Result<Self::Value, E> {
+        Ok(is_on.then(|| ComplianceText::new(Vec::new(), self.built_in)))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut own: Vec<(String, String)> = Vec::new();
+        while let Some((code, text)) = map.next_entry::<String, String>()? {
+            if own.iter().any(|(known, _)| known.eq_ignore_ascii_case(&code)) {
+                return Err(A::Error::custom(format!("{code} appears twice")));
+            }
+            let text = parse_speech(&text).map_err(A::Error::custom)?;
+            check_placeholders(&text, self.placeholders).map_err(A::Error::custom)?;
+            own.push((code, text));
+        }
+        Ok(Some(ComplianceText::new(own, self.built_in)))
+    }
+}

@@ -55,7 +55,7 @@ use zeroize::Zeroize as _;
 
 use crate::assets::Library;
 use crate::call::{Action, Call, CallEnding, CallEvent, CallProgress, ContextKeys};
-use crate::payment::{ConsentRecord, PaymentLogEntry};
+use crate::payment::{ConsentRecord, PaymentLogEntry, SpokenStatement};
 use crate::relay::IncomingFrame;
 use crate::response_service::CallResponseService;
 use crate::telemetry::{CallTotals, ToolSpan, TurnRecord};
@@ -507,8 +507,14 @@ impl Session {
                         _ => payment_log::log_entry(&entry, self.turns.request_id()),
                     }
                     self.context.telemetry.record_payment_step(&entry);
-                    if let PaymentLogEntry::ConsentAnswered(agreed) = *entry {
-                        record_statement(&self.context, &self.tools.context, agreed);
+                    match *entry {
+                        PaymentLogEntry::ConsentAnswered(agreed) => {
+                            record_statement(&self.context, &self.tools.context, agreed);
+                        }
+                        PaymentLogEntry::Disclosed(heard) => {
+                            record_disclosure(&self.context, &self.tools.context, heard);
+                        }
+                        _ => {}
                     }
                 }
                 Action::ReportModelOutage(outage) => {
@@ -568,6 +574,17 @@ fn record_statement(context: &SessionContext, tool_context: &Arc<ToolContext>, a
     let work = async move {
         if let Err(error) = tool_context.ledger.record_statement(&tool_context.call, &agreed).await {
             error!(event = "ledger.statement_lost", %error, "The caller's answer to a statement could be neither written nor buffered.");
+        }
+    };
+    context.tasks.spawn(work.in_current_span());
+}
+
+/// Records that the caller has heard the disclosure, in a separate task.
+fn record_disclosure(context: &SessionContext, tool_context: &Arc<ToolContext>, heard: SpokenStatement) {
+    let tool_context = tool_context.clone();
+    let work = async move {
+        if let Err(error) = tool_context.ledger.record_disclosure(&tool_context.call, &heard).await {
+            error!(event = "ledger.disclosure_lost", %error, "That the caller heard the disclosure could be neither written nor buffered.");
         }
     };
     context.tasks.spawn(work.in_current_span());

@@ -116,7 +116,8 @@ pub(crate) enum Action {
     },
     /// Use these instructions and tools from the next request on.
     ChangeContext(ContextKeys),
-    /// Log a payment event; the ledger of a call also records a `ConsentAnswered`. In a box, since it is rare, and the largest.
+    /// Log a payment event; the ledger of a call also records a `ConsentAnswered` and a `Disclosed`. In a box, since it is
+    /// rare, and the largest.
     Record(Box<PaymentLogEntry>),
     /// Log that the model gave no answer.
     ReportModelOutage(ModelOutage),

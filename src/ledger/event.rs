@@ -11,7 +11,7 @@ use crate::config::OperatorName;
 use crate::ids::PaymentSid;
 use crate::payment::{
     Amount, CallerAttestation, CardTestingPattern, ConsentAnswer, ConsentRecord, EntryError, Field, IdempotencyKey,
-    Last4, PaymentCallback, PaymentOutcome, PaymentSessionResult, TwilioResponse, UpdateAction,
+    Last4, PaymentCallback, PaymentOutcome, PaymentSessionResult, SpokenStatement, TwilioResponse, UpdateAction,
 };
 use crate::server_id::ServerId;
 
@@ -209,6 +209,34 @@ pub(super) fn statement_data(agreed: &ConsentRecord) -> Value {
         "version": agreed.text_version,
         "answer": agreed.answer.as_str(),
     })
+}
+
+/// The purpose of the statement that the agent is a machine.
+const DISCLOSURE: &str = "disclosure";
+
+/// The disclosure that the caller has heard, as data of an event of a call. It has the members of an answered statement.
+pub(super) fn disclosure_data(heard: &SpokenStatement) -> Value {
+    json!({
+        "purpose": DISCLOSURE,
+        "amount": null,
+        "currency": null,
+        "minor": null,
+        "text": heard.text,
+        "language": heard.language,
+        "version": heard.text_version,
+        "answer": null,
+    })
+}
+
+/// What a statement was about, as it was recorded.
+#[derive(Debug, Deserialize)]
+struct StatementPurpose {
+    purpose: String,
+}
+
+/// Whether the data of a statement are those of a disclosure.
+pub(super) fn is_disclosure(data: &str) -> bool {
+    serde_json::from_str::<StatementPurpose>(data).is_ok_and(|statement| statement.purpose == DISCLOSURE)
 }
 
 /// The server to which Twilio reports on a payment, as its first request was recorded.

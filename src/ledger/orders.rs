@@ -8,11 +8,13 @@ use sqlx::{AnyExecutor, AssertSqlSafe};
 use super::payment::{COLUMNS, find_all, find_by_call, state_list};
 use super::text::storable_json;
 use super::{
-    CallData, Ledger, LedgerError, LedgerRecord, LedgerTransaction, Payment, PaymentState, RecordRequestError, event,
+    CallData, EventRecord, Ledger, LedgerError, LedgerRecord, LedgerTransaction, Payment, PaymentState,
+    RecordRequestError, event,
 };
 use crate::ids::CallSid;
 use crate::payment::{
     Amount, AmountDue, ConsentRecord, CreatePayment, PaymentRecord, PriorPayment, PriorPayments, PriorSession,
+    SpokenStatement,
 };
 use crate::phone_number::PhoneNumber;
 
@@ -68,10 +70,11 @@ impl Ledger {
     pub async fn load_prior_payments(&self, call: &CallData) -> Result<PriorPayments, LedgerError> {
         let readers = &self.0.readers;
         let on_call = find_by_call(readers, &call.call_sid).await?;
-        let agreed = self.load_agreed_amount(call, &on_call).await?;
+        let statements = self.statements(&call.call_sid).await?;
         let mut known = PriorPayments {
             on_call: on_call.iter().map(to_prior_payment).collect(),
-            consented_amount: agreed,
+            consented_amount: find_agreed_amount(&statements, &on_call),
+            is_disclosed: statements.iter().any(|statement| event::is_disclosure(statement.data.get())),
             sessions: on_call.iter().filter_map(to_prior_session).collect(),
             ..PriorPayments::default()
         };
@@ -107,15 +110,18 @@ impl Ledger {
         self.write_or_buffer(LedgerRecord::Statement(call.call_sid.clone(), Box::new(agreed.clone()))).await.map(drop)
     }
 
-    /// The amount that the caller agreed to last on a call, if no payment was started after that.
-    async fn load_agreed_amount(&self, call: &CallData, payments: &[Payment]) -> Result<Option<Amount>, LedgerError> {
-        let statements = self.statements(&call.call_sid).await?;
-        let with_amount =
-            |statement: &super::EventRecord| Some((statement.at, event::StatementOfAmount::parse(&statement.data)?));
-        let Some((at, statement)) = statements.iter().rev().find_map(with_amount) else { return Ok(None) };
-        let used = payments.iter().any(|payment| payment.opened_at >= at);
-        Ok(statement.agreed_amount().filter(|_| !used))
+    /// Records that the caller of a call has heard the disclosure. It is recorded once for each call.
+    pub async fn record_disclosure(&self, call: &CallData, heard: &SpokenStatement) -> Result<(), LedgerError> {
+        self.write_or_buffer(LedgerRecord::Disclosure(call.call_sid.clone(), Box::new(heard.clone()))).await.map(drop)
     }
+}
+
+/// The amount that the caller agreed to last on a call, if no payment was started after that.
+fn find_agreed_amount(statements: &[EventRecord], payments: &[Payment]) -> Option<Amount> {
+    let with_amount = |statement: &EventRecord| Some((statement.at, event::StatementOfAmount::parse(&statement.data)?));
+    let (at, statement) = statements.iter().rev().find_map(with_amount)?;
+    let used = payments.iter().any(|payment| payment.opened_at >= at);
+    statement.agreed_amount().filter(|_| !used)
 }
 
 pub(super) async fn write_statement(
@@ -123,10 +129,31 @@ pub(super) async fn write_statement(
     call: &CallSid,
     agreed: &ConsentRecord,
 ) -> Result<(), LedgerError> {
+    write_statement_event(writing, call, event::statement_data(agreed)).await
+}
+
+pub(super) async fn write_disclosure(
+    writing: &mut LedgerTransaction,
+    call: &CallSid,
+    heard: &SpokenStatement,
+) -> Result<(), LedgerError> {
+    let known = sqlx::query_scalar("SELECT data FROM call_events WHERE call_sid = $1 AND kind = 'statement'");
+    let known: Vec<String> = known.bind(call.as_str()).fetch_all(&mut writing.transaction).await?;
+    if known.iter().any(|data| event::is_disclosure(data)) {
+        return Ok(());
+    }
+    write_statement_event(writing, call, event::disclosure_data(heard)).await
+}
+
+async fn write_statement_event(
+    writing: &mut LedgerTransaction,
+    call: &CallSid,
+    data: serde_json::Value,
+) -> Result<(), LedgerError> {
     sqlx::query("INSERT INTO call_events (call_sid, at, kind, data) VALUES ($1, $2, 'statement', $3)")
         .bind(call.as_str())
         .bind(writing.now.as_millisecond())
-        .bind(storable_json(event::statement_data(agreed)))
+        .bind(storable_json(data))
         .execute(&mut writing.transaction)
         .await?;
     Ok(())

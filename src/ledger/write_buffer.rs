@@ -18,7 +18,9 @@ use super::{
 };
 use crate::call_stage::CallStage;
 use crate::ids::CallSid;
-use crate::payment::{ConsentRecord, CreatePayment, PaymentCallback, PaymentId, TwilioResponse, UpdatePayment};
+use crate::payment::{
+    ConsentRecord, CreatePayment, PaymentCallback, PaymentId, SpokenStatement, TwilioResponse, UpdatePayment,
+};
 
 /// The maximum number of buffered records. A payment has about ten.
 pub(super) const MAX_BUFFERED: usize = 4_096;
@@ -45,6 +47,8 @@ pub(super) enum LedgerRecord {
     UpdateResponse(Box<UpdatePayment>, TwilioResponse),
     /// The caller's answer to a statement of the server.
     Statement(CallSid, Box<ConsentRecord>),
+    /// The caller has heard that the agent is a machine.
+    Disclosure(CallSid, Box<SpokenStatement>),
     /// The call has ended.
     CallEnded(CallData),
     /// The call has ended, and the business is to know it; with the id of that event.
@@ -62,7 +66,7 @@ impl LedgerRecord {
             Self::CreateResponse(create, _) => RecordCall::OfPayment(create.id),
             Self::UpdateResponse(update, _) => RecordCall::OfPayment(update.id),
             Self::CancelRequest(call, _) | Self::CallEnded(call) => RecordCall::Sid(&call.call_sid),
-            Self::Statement(call, _) | Self::CallStage(call, _) => RecordCall::Sid(call),
+            Self::Statement(call, _) | Self::Disclosure(call, _) | Self::CallStage(call, _) => RecordCall::Sid(call),
             Self::CallEndReport(end, _) => RecordCall::Sid(&end.call.call_sid),
             Self::RecoveryFinished(left) => RecordCall::Sid(&left.call.call_sid),
         }
@@ -76,6 +80,7 @@ impl LedgerRecord {
             Self::CancelRequest(_, update) => ("cancel_request", update.payment_sid.as_str()),
             Self::UpdateResponse(update, _) => ("update_response", update.payment_sid.as_str()),
             Self::Statement(call, _) => ("statement", call.as_str()),
+            Self::Disclosure(call, _) => ("disclosure", call.as_str()),
             Self::CallEnded(call) => ("call_ended", call.call_sid.as_str()),
             Self::CallEndReport(end, _) => ("call_end_report", end.call.call_sid.as_str()),
             Self::CallStage(call, _) => ("call_stage", call.as_str()),
@@ -331,6 +336,7 @@ impl LedgerTransaction {
                 requests::write_update_response(self, update, answer).await?;
             }
             LedgerRecord::Statement(call, agreed) => orders::write_statement(self, call, agreed).await?,
+            LedgerRecord::Disclosure(call, heard) => orders::write_disclosure(self, call, heard).await?,
             LedgerRecord::CallEnded(call) => drop(requests::write_call_ended(self, call).await?),
             LedgerRecord::CallEndReport(end, id) => call_end::write_call_end(self, end, *id).await?,
             LedgerRecord::CallStage(call, stage) => call_stages::write_call_stage(self, call, *stage).await?,

@@ -2,7 +2,7 @@
 
 use super::{
     Amount, AmountDue, ConsentRecord, EntryError, Field, PaymentOutcome, PaymentSessionResult, PaymentTermsError,
-    UpdateAction,
+    SpokenStatement, UpdateAction,
 };
 use crate::ids::PaymentSid;
 
@@ -83,6 +83,8 @@ pub enum PaymentLogEntry {
     },
     /// The caller answered a consent statement. It belongs to the call, not to a session.
     ConsentAnswered(ConsentRecord),
+    /// The caller has heard that the agent is a machine: `Compliance.disclosure`. It belongs to the call, not to a session.
+    Disclosed(SpokenStatement),
     /// A tool of the business named the amount due of the call, or an invalid one, so that no payment can start.
     DueNamed {
         /// What is due from now on.

@@ -23,6 +23,8 @@ pub struct PriorPayments {
     pub on_call: Vec<PriorPayment>,
     /// The amount that the caller consented to on this call, if no payment began after that.
     pub consented_amount: Option<Amount>,
+    /// The caller has heard on this call that the agent is a machine: `Compliance.disclosure`.
+    pub is_disclosed: bool,
     /// The payment of the same order that blocks another one.
     pub same_order: Option<PriorPayment>,
     /// Payments of the caller that may have been charged, on other calls and of other orders.
@@ -43,9 +45,9 @@ pub struct PriorSession {
 }
 
 impl PriorPayments {
-    /// Whether the history is empty.
+    /// Whether there is no payment and no consent.
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        *self == Self { is_disclosed: self.is_disclosed, ..Self::default() }
     }
 }
 

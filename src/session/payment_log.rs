@@ -137,6 +137,12 @@ pub(super) fn log_entry(entry: &PaymentLogEntry, request_id: Option<&str>) {
             version = statement.text_version,
             "The caller answered a statement."
         ),
+        PaymentLogEntry::Disclosed(statement) => info!(
+            event = "statement.disclosed",
+            language = statement.language,
+            version = statement.text_version,
+            "The caller has heard that the agent is a machine."
+        ),
         PaymentLogEntry::DueNamed { due: Ok(due) } => info!(
             event = "payment.due_named",
             due = ?due,

@@ -1,7 +1,9 @@
 //! Tests that an order is paid once across calls, callers and restarts.
 
 use super::*;
-use crate::payment::{ConsentAnswer, ConsentPurpose, ConsentRecord, OrderRules, PriorPayment, VelocityLimits};
+use crate::payment::{
+    ConsentAnswer, ConsentPurpose, ConsentRecord, OrderRules, PriorPayment, SpokenStatement, VelocityLimits,
+};
 use crate::redact::Private;
 
 fn limits(pay_again: bool) -> VelocityLimits {
@@ -207,6 +209,35 @@ async fn charges_and_consent_of_a_call_survive_a_restart() {
         matches!(test.request_create("25").await, Err(RecordRequestError::RecentlyPaid { .. })),
         "one consent allows one charge"
     );
+}
+
+#[tokio::test]
+async fn a_disclosure_is_recorded_once_for_each_call() {
+    let mut test = TestLedger::with_orders(false).await;
+    let heard = SpokenStatement {
+        text: "This is the assistant of \"Acme\".".to_owned(),
+        language: "en-US".to_owned(),
+        text_version: "00000000".to_owned(),
+    };
+    for call in ["CA1", "CA2"] {
+        test.set_call_and_order(call, ANN, None);
+        assert!(!test.ledger.load_prior_payments(&test.call).await.unwrap().is_disclosed);
+        for _ in 0..2 {
+            test.ledger.record_disclosure(&test.call, &heard).await.unwrap();
+        }
+        let mut restarted = test.restart().await;
+        restarted.set_call_and_order(call, ANN, None);
+        let known = restarted.ledger.load_prior_payments(&restarted.call).await.unwrap();
+        assert!(known.is_disclosed && known.is_empty());
+        let statements = restarted.ledger.statements(&restarted.call.call_sid).await.unwrap();
+        let [statement] = &statements[..] else { panic!("{} statements", statements.len()) };
+        assert_eq!(statement.kind, "statement");
+        let data: serde_json::Value = serde_json::from_str(statement.data.get()).unwrap();
+        assert_eq!((&data["purpose"], &data["text"]), (&"disclosure".into(), &heard.text.as_str().into()));
+        assert_eq!((&data["language"], &data["version"]), (&"en-US".into(), &"00000000".into()));
+        assert!(data["answer"].is_null(), "it needs no answer");
+        test = restarted;
+    }
 }
 
 #[tokio::test]

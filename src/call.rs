@@ -17,6 +17,7 @@ mod compliance_text;
 mod consent_lexicon;
 mod consent_question;
 mod courtesy;
+mod disclosure;
 mod ending;
 mod event;
 mod external_calls;
@@ -87,6 +88,7 @@ use caller_language::CallerLanguage;
 use caller_speech::CallerSpeech;
 use charge_authorization::{ChargeAuthorization, ChargeStatus};
 use consent_question::ConsentQuestion;
+use disclosure::Disclosure;
 use guided_flow::GuidedFlow;
 use history::History;
 use keypad::Keypad;
@@ -123,6 +125,7 @@ pub(crate) struct Call {
     question: Option<ConsentQuestion>,
     silence_timer: SilenceTimer,
     usage: CallUsage,
+    disclosure: Disclosure,
     /// Listen mode is on: the model's text is not spoken.
     listen_only: bool,
     caller_language: CallerLanguage,
@@ -186,6 +189,7 @@ impl Call {
             question: None,
             silence_timer: SilenceTimer::new(&settings.silence, now),
             usage: CallUsage::new(&settings.usage_limits, settings.has_telephone, now),
+            disclosure: Disclosure::new(settings.disclosure.is_some(), known.is_disclosed),
             listen_only: settings.listen_only,
             caller_language: CallerLanguage::default(),
             switched_languages: None,
@@ -234,6 +238,7 @@ impl Call {
         if self.phase.is_closed() {
             return Vec::new();
         }
+        self.note_disclosure_quiet();
         let (was_open, was_submitted) = (self.payments.is_open(), self.payments.is_submitting());
         match event {
             CallEvent::RelayFrame(frame) => self.handle_frame(frame),
@@ -277,6 +282,7 @@ impl Call {
             && !is_speaking
             && !self.is_caller_speaking()
             && !self.is_card_entry_possible()
+            && !self.is_disclosure_pending()
             && self.keypad_deadline().is_none()
     }
 
@@ -308,15 +314,17 @@ impl Call {
         let keyed = self.keypad_deadline();
         let caller_quiet = self.caller_speech.deadline(self.payments.is_open());
         let quiet = self.speech.quiet_from(self.now);
-        let held = self
-            .turn
-            .held_until()
-            .filter(|_| self.turn.is_response_owed() || self.has_open_question() || self.phase.is_closing());
+        let held = self.turn.held_until().filter(|_| {
+            self.turn.is_response_owed()
+                || self.has_open_question()
+                || self.phase.is_closing()
+                || self.is_disclosure_owed()
+        });
         let reminder = self.silence_timer.deadline(self.settings.silence.threshold);
         let stall = self.payments.stall_deadline(self.settings.stall_timeout);
         let stall = stall.filter(|_| self.phase.is_live() && !self.has_open_question());
         let (guidance, statement) = (self.guided_flow.prompt_due_at(), self.question_deadline());
-        [caller_quiet, keyed, quiet, held, guidance, statement]
+        [caller_quiet, keyed, quiet, held, guidance, statement, self.disclosure.earliest_end()]
             .into_iter()
             .flatten()
             .filter(|at| *at > self.now)
@@ -340,6 +348,7 @@ impl Call {
             return;
         }
         self.check_keypad();
+        self.check_disclosure();
         self.start_tools();
         self.drop_void_question();
         self.advance_guided_flow();
@@ -380,6 +389,7 @@ impl Call {
             || self.turn.is_busy()
             || self.turn.is_response_owed()
             || self.has_open_question()
+            || self.is_disclosure_owed()
             || !self.phase.is_live();
         if active || self.payments.is_open() || self.is_caller_speaking() || quiet_since > self.now {
             return self.silence_timer.record_activity(self.now);
@@ -429,9 +439,15 @@ impl Call {
         self.send_utterance(text, frame.in_language(language));
     }
 
-    /// Sends a complete utterance in `frame` and adds it to the history.
+    /// Sends a complete utterance in `frame` and adds it to the history, after the disclosure if that is owed.
     fn send_utterance(&mut self, text: &str, frame: OutgoingFrame) {
+        self.say_disclosure();
         let position = self.history.push(ConversationItem::Agent(text.into()));
+        self.send_at(position, text, frame);
+    }
+
+    /// Sends a complete utterance in `frame`, which is at `position` in the history.
+    fn send_at(&mut self, position: usize, text: &str, frame: OutgoingFrame) {
         self.speech.record_sent(position, text, self.now);
         self.speech.close_cycle();
         self.silence_timer.record_activity(self.now);
@@ -441,6 +457,7 @@ impl Call {
     /// Adds the welcome greeting to the history. Twilio speaks it from the TwiML.
     fn record_greeting(&mut self, greeting: &str) {
         let position = self.history.push(ConversationItem::Agent(greeting.into()));
+        self.find_disclosure(greeting, position);
         self.speech.record_sent(position, greeting, self.now);
         self.speech.close_cycle();
     }

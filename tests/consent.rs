@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const ASSISTANT: &str = r#"{ "Payments": { "flow": "assistant" } }"#;
 const GUIDED: &str = r#"{ "Payments": { "flow": "guided" } }"#;
 const ASKED_FOR_777: &str = "That is 777 dollars, charged to your card now. Say yes or press 1; say no or press 2.";
+const DISCLOSURE: &str = "This is an automated AI assistant.";
 const GO_ON: &str = "Shall I go on with the payment? Say yes or press 1; say no or press 2.";
 
 /// A call to a server with the stand-ins for Twilio and the model.
@@ -195,6 +196,29 @@ async fn a_yes_by_word_or_by_key_charges_once() {
             "the call has the recorded answer: {whole}"
         );
     }
+}
+
+#[tokio::test]
+async fn that_a_machine_speaks_is_recorded_once_it_was_heard() {
+    let mut harness = Harness::new(ASSISTANT).await;
+    harness.openai.queue(ModelReply::tool_call("start-capture", r#"{"chargeAmount":"0"}"#));
+    harness.say("Keep my card, please", &[ModelReply::text("Now the card.")]).await;
+    harness.wait_for_speech("Now the card.").await;
+    let path = format!("/payments/{}", harness.payments().await[0]["id"].as_str().unwrap());
+    let recorded = async {
+        loop {
+            let whole: Value = harness.server.get_as_operator(&path).await.json().await.unwrap();
+            let statements = whole["statements"].as_array().unwrap().clone();
+            if !statements.is_empty() {
+                return statements;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let statements = tokio::time::timeout(PATIENCE, recorded).await.unwrap();
+    let [statement] = statements.as_slice() else { panic!("{statements:?}") };
+    assert_eq!((&statement["kind"], &statement["data"]["purpose"]), (&json!("statement"), &json!("disclosure")));
+    assert_eq!((&statement["data"]["text"], &statement["data"]["answer"]), (&json!(DISCLOSURE), &Value::Null));
 }
 
 #[tokio::test]

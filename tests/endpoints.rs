@@ -212,6 +212,7 @@ async fn a_frame_that_is_too_large_closes_the_socket_but_not_the_call() {
     let mut newer = server.open_socket(Some(&signature)).await.unwrap();
     newer.send(&server.setup_frame("CA1", &json!({})).await).await.unwrap();
     newer.say("Hello?").await.unwrap();
+    assert!(newer.wait_for_speech().await.unwrap().contains("AI assistant"), "the greeting was cut off");
     assert!(
         newer.wait_for_speech().await.unwrap().contains("something went wrong"),
         "the call continues without the model"

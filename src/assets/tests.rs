@@ -754,3 +754,11 @@ fn a_required_text_that_is_wrong_is_refused_with_its_line() {
         ]
     );
 }
+
+#[test]
+fn the_built_in_contexts_do_not_let_the_agent_deny_that_it_is_a_machine() {
+    let assets = Library::built_in();
+    for key in ["PaymentContext", "defaultContext"] {
+        assert!(assets.context(key).unwrap().contains("Never deny it"), "{key}");
+    }
+}

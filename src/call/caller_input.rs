@@ -154,14 +154,16 @@ impl Call {
         let heard = redact_card_numbers(heard.kept());
         if !self.speech.can_have_heard(&heard, self.now) {
             if !self.speech.has_sent() {
-                self.speech.apply_interrupt(&heard, &mut self.history, self.now);
+                let is_known = self.speech.apply_interrupt(&heard, &mut self.history, self.now);
+                self.interrupt_disclosure(is_known);
             }
             return;
         }
         let unfinished = self.turn.is_reply_unfinished();
         let has_spoken = self.turn.has_spoken();
         self.stop_reply();
-        self.speech.apply_interrupt(&heard, &mut self.history, self.now);
+        let is_known = self.speech.apply_interrupt(&heard, &mut self.history, self.now);
+        self.interrupt_disclosure(is_known);
         self.guided_flow.record_reply_cut(&mut self.history);
         self.interrupt_question(&heard);
         self.silence_timer.reset(self.now);
@@ -184,9 +186,7 @@ impl Call {
             }
             Info::ClientSpeaking(true) => self.record_caller_speech(),
             Info::ClientSpeaking(false) => self.caller_speech.end(),
-            Info::TokensPlayed(clause) => {
-                self.speech.record_played(LimitedInput::new(clause.reveal()).kept(), &mut self.history);
-            }
+            Info::TokensPlayed(clause) => self.record_played(LimitedInput::new(clause.reveal()).kept()),
             Info::Other => {}
         }
     }

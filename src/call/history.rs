@@ -211,6 +211,14 @@ impl History {
     }
 
     /// The agent's text at a position, if the item there is [`ConversationItem::Agent`].
+    pub(super) fn agent_text(&self, position: usize) -> Option<&str> {
+        match &**self.items.get(position.checked_sub(self.dropped_count)?)?.as_ref()? {
+            ConversationItem::Agent(message) => Some(&message.text),
+            _ => None,
+        }
+    }
+
+    /// The same, to change it.
     pub(super) fn agent_text_mut(&mut self, position: usize) -> Option<&mut String> {
         match Arc::make_mut(self.items.get_mut(position.checked_sub(self.dropped_count)?)?.as_mut()?) {
             ConversationItem::Agent(message) => Some(&mut message.text),

@@ -39,6 +39,8 @@ pub(crate) struct CallState {
     pub(super) recordings: u32,
     /// The call was handed over while nobody spoke: it goes on in silence.
     pub(super) is_handed_over: bool,
+    /// The caller has heard that the agent is a machine.
+    pub(super) is_disclosed: bool,
     /// The question about an amount that the caller has not answered.
     pub(super) question: Option<KeptQuestion>,
     /// The payments whose results the call knows.

@@ -120,6 +120,7 @@ impl Call {
         if let Some(languages) = self.switched_languages.clone() {
             self.send_frame(OutgoingFrame::Language(languages));
         }
+        self.restore_disclosure(state.is_disclosed);
         self.listen_only = state.listen_only;
         self.silence_timer.set_enabled(state.detects_silence, self.now);
         self.usage.restore(state);
@@ -176,6 +177,7 @@ impl Call {
             tones,
             recordings,
             is_handed_over,
+            is_disclosed: self.disclosure.is_heard(),
             question: self.question.as_ref().and_then(ConsentQuestion::to_kept),
             results: self.payments.known_results().map(|sid| sid.as_str().to_owned()).collect(),
         }

@@ -83,12 +83,26 @@ impl AgentSpeech {
         if self.utterances.len() > MAX_UTTERANCES {
             self.utterances.pop_front();
         }
-        let characters = u32::try_from(words.chars().count()).unwrap_or(u32::MAX);
-        let begin = self.expected_end.filter(|end| *end > now).unwrap_or(now + SPEECH_ONSET);
-        self.expected_end = Some(begin + TIME_PER_CHARACTER * characters.min(100_000));
+        self.expected_end = Some(self.next_sound_at(now) + expected_duration(words));
         self.cycle_open = true;
         self.sent_since_quiet = true;
         self.first_sent.get_or_insert(now);
+    }
+
+    /// When words that are sent now begin to be heard, as estimated.
+    pub(super) fn next_sound_at(&self, now: Instant) -> Instant {
+        self.expected_end.filter(|end| *end > now).unwrap_or(now + SPEECH_ONSET)
+    }
+
+    /// Whether Twilio reports which tokens were played.
+    pub(super) fn reports_played(&self) -> bool {
+        self.reports_played
+    }
+
+    /// How many characters of the utterance at `position` were reported as played, without whitespace. `None` if it is not
+    /// awaited any more.
+    pub(super) fn played_characters(&self, position: usize) -> Option<usize> {
+        self.utterances.iter().find(|it| it.position == position).map(|it| it.played_characters)
     }
 
     /// The state on a new socket of the call, on which nothing was sent yet.
@@ -148,7 +162,7 @@ impl AgentSpeech {
     /// nothing else was playing. An
     /// answer that comes sooner belongs to something else. Without `agentSpeaking` events this is always true.
     pub(super) fn was_half_heard(&self, words: &str, sent: Instant, now: Instant) -> bool {
-        let takes = TIME_PER_CHARACTER * u32::try_from(words.chars().count()).unwrap_or(u32::MAX).min(100_000);
+        let takes = expected_duration(words);
         let ended = self.reported_end.is_some_and(|ended| ended > sent);
         let began = self.reported_start.filter(|began| *began >= sent);
         self.reported_speaking.is_none()
@@ -186,8 +200,9 @@ impl AgentSpeech {
         }
     }
 
-    /// Applies an interrupt: all queued speech is discarded, and the history keeps only what was heard.
-    pub(super) fn apply_interrupt(&mut self, heard: &str, history: &mut History, now: Instant) {
+    /// Applies an interrupt: all queued speech is discarded, and the history keeps only what was heard. Returns whether that
+    /// is the beginning of what was said; otherwise Twilio has normalised it.
+    pub(super) fn apply_interrupt(&mut self, heard: &str, history: &mut History, now: Instant) -> bool {
         let utterances = std::mem::take(&mut self.utterances);
         for utterance in &utterances {
             if let Some(words) = history.agent_text_mut(utterance.position) {
@@ -216,6 +231,7 @@ impl AgentSpeech {
         }
         self.sent_since_quiet = false;
         self.expected_end = Some(now);
+        cut.is_some()
     }
 
     /// Removes the parts of card numbers from what the caller has not heard yet.
@@ -251,8 +267,13 @@ impl AgentSpeech {
     }
 }
 
+/// How long it takes to speak these words, as estimated.
+pub(super) fn expected_duration(words: &str) -> Duration {
+    TIME_PER_CHARACTER * u32::try_from(words.chars().count()).unwrap_or(u32::MAX).min(100_000)
+}
+
 /// Counts the characters that are not whitespace.
-fn count_non_whitespace(text: &str) -> usize {
+pub(super) fn count_non_whitespace(text: &str) -> usize {
     text.chars().filter(|c| !c.is_whitespace()).count()
 }
 

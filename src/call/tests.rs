@@ -6,6 +6,7 @@ mod business_tools;
 mod caller_language;
 mod charge_authorization;
 mod chat;
+mod disclosure;
 mod endings;
 mod external_calls;
 mod guided_flow;

@@ -104,6 +104,8 @@ struct PendingReply {
     /// The text that was sent to the client.
     text: String,
     tool_calls: Vec<ToolCall>,
+    /// Whether the model has written anything. The server's disclosure alone is no answer.
+    has_words: bool,
     /// Whether the last response of the model failed.
     failed: bool,
     /// Whether an utterance is complete; the next one then begins on a new line.
@@ -232,7 +234,7 @@ impl Chat {
                 replies.send(ReplyPart::Token(Private::new(token))).await.map_err(|_| ChatReplyError::ClientGone)?;
             }
             if self.call.is_idle() {
-                let answered = !reply.failed && !reply.text.trim().is_empty();
+                let answered = !reply.failed && reply.has_words && !reply.text.trim().is_empty();
                 return answered.then_some(()).ok_or(ChatReplyError::ModelFailed);
             }
             event = tokio::select! {
@@ -310,10 +312,8 @@ impl PendingReply {
             ModelEvent::ToolCall(call) => self.tool_calls.push(call.clone()),
             ModelEvent::Completed => self.failed = false,
             ModelEvent::Failed | ModelEvent::InputRefused(_) => self.failed = true,
-            ModelEvent::TextDelta(_)
-            | ModelEvent::MessagePhase(_)
-            | ModelEvent::Reasoning(_)
-            | ModelEvent::Report(_) => {}
+            ModelEvent::TextDelta(text) => self.has_words |= !text.reveal().trim().is_empty(),
+            ModelEvent::MessagePhase(_) | ModelEvent::Reasoning(_) | ModelEvent::Report(_) => {}
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::server::{OPERATOR_TOKEN, Server, start_twilio};
 const CALLER: &str = "+15550100001";
 
 /// With a greeting the model is not asked before the caller has spoken.
-const GREETS: &str = r#"{"ConversationRelay": {"Configuration": {"welcomeGreeting": "Hello."}}}"#;
+const GREETS: &str = r#"{"ConversationRelay": {"Configuration": {"welcomeGreeting": "Hello. {disclosure}"}}}"#;
 
 /// Starts a server with an operator token, these variables and this `serverConfig.json`, and the stand-ins for Twilio and
 /// the model.
@@ -172,7 +172,7 @@ async fn numbers_that_cost_more_and_emergency_numbers_are_not_called() {
 
 #[tokio::test]
 async fn calls_beyond_the_limit_hear_a_sentence_and_live_calls_go_on() {
-    let config = r#"{"ConversationRelay": {"Configuration": {"language": "de-DE", "welcomeGreeting": "Guten Tag."}},
+    let config = r#"{"ConversationRelay": {"Configuration": {"language": "de-DE", "welcomeGreeting": "Guten Tag. {disclosure}"}},
         "Limits": {"calls": 20}}"#;
     let (server, _twilio, openai) = start_server(&[], config).await;
     let ring = async |call: String, from: String| {

@@ -59,7 +59,7 @@ async fn the_voice_follows_the_caller_after_two_prompts_in_a_row() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_burst_of_replayed_frames_has_one_reply_that_nothing_interrupts() {
-    let (server, openai, _dir) = start(&json!({})).await;
+    let (server, openai, _dir) = start(&json!({"Compliance": {"disclosure": false}})).await;
     for setup in [None, Some(json!({"type": "setup", "sessionId": "VX2", "callSid": "CA1"}))] {
         let mut socket = server.connect_call("CA1", &json!({})).await;
         socket.wait_for(|frame| frame["last"] == true).await.unwrap();

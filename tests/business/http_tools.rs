@@ -67,7 +67,9 @@ fn assets(http: &Value) -> TempDir {
         {"type": "function", "name": "start-capture"},
     ]);
     std::fs::write(directory.path().join("PaymentToolManifest.json"), tools.to_string()).unwrap();
-    let config = json!({"ConversationRelay": {"Configuration": {"welcomeGreeting": "Hello."}}});
+    // A short greeting is over before a tool takes long.
+    let config = json!({"ConversationRelay": {"Configuration": {"welcomeGreeting": "Hello."}},
+        "Compliance": {"disclosure": false}});
     std::fs::write(directory.path().join("serverConfig.json"), config.to_string()).unwrap();
     directory
 }

@@ -78,7 +78,7 @@ impl Harness {
 
 fn write_config(assets: &TempDir, tool_servers: &Value) {
     let config = json!({"ToolServers": tool_servers,
-        "ConversationRelay": {"Configuration": {"welcomeGreeting": "Hello."}}});
+        "ConversationRelay": {"Configuration": {"welcomeGreeting": "Hello. {disclosure}"}}});
     std::fs::write(assets.path().join("serverConfig.json"), config.to_string()).unwrap();
 }
 

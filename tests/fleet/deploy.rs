@@ -48,6 +48,8 @@ struct Caller {
     /// Where Twilio asks what comes after the session.
     action: String,
     moves: usize,
+    /// A server has said that a machine is speaking: the call was handed over before the greeting was over.
+    is_told: bool,
 }
 
 impl Caller {
@@ -61,7 +63,7 @@ impl Caller {
         assert_eq!(twiml.status(), StatusCode::OK);
         let twiml = twiml.text().await.unwrap();
         let (socket, action) = connect(number, &balancer, &twiml).await;
-        Self { number, balancer, socket, action, moves: 0 }
+        Self { number, balancer, socket, action, moves: 0, is_told: false }
     }
 
     /// Talks until it is over. Returns how often the call was handed over.
@@ -87,6 +89,10 @@ impl Caller {
                 frame["type"] == "end" || frame["last"] == json!(true)
             };
             let frame = self.socket.wait_for(is_complete).await.unwrap();
+            if text == "This is an automated AI assistant." {
+                assert!(!std::mem::replace(&mut self.is_told, true), "caller {} is told once", self.number);
+                continue;
+            }
             if frame["type"] != "end" {
                 return assert_eq!(text, "Yes, I am.", "caller {} has noticed something", self.number);
             }

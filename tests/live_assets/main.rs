@@ -11,7 +11,8 @@ mod server;
 use harness::{Directory, Harness};
 use serde_json::{Value, json};
 
-const SYNC: &str = r#"{ "AssetLoader": { "context": "acme", "assetLoaderType": "sync" } }"#;
+const SYNC: &str = r#"{ "AssetLoader": { "context": "acme", "assetLoaderType": "sync" },
+    "Compliance": { "disclosure": false } }"#;
 
 fn content(text: &str) -> Value {
     json!({ "content": text })

@@ -8,6 +8,9 @@ use super::{error_response, start_server};
 use crate::server::{OPERATOR_TOKEN, Server};
 use crelay_payments::simulator::ModelReply;
 
+/// The first line of the first reply of a chat.
+const DISCLOSURE: &str = "This is an automated AI assistant.";
+
 async fn send_message(server: &Server, body: Value) -> Value {
     let answer = server.post_as_operator("/conversation", &body).await;
     assert_eq!(answer.status(), StatusCode::OK);
@@ -26,7 +29,7 @@ async fn the_agent_answers_and_remembers() {
     let (server, _twilio, openai) =
         start_server(&[ModelReply::text("Hello, Ann."), ModelReply::text("You are Ann.")]).await;
     let first = send_message(&server, json!({"message": "I am Ann."})).await;
-    assert_eq!(first["reply"], "Hello, Ann.");
+    assert_eq!(first["reply"], format!("{DISCLOSURE}\nHello, Ann."));
     assert!(first.get("toolCalls").is_none(), "{first}");
     let second =
         send_message(&server, json!({"sessionId": first["sessionId"], "message": "Who am I?", "role": "user"})).await;
@@ -58,7 +61,7 @@ async fn tools_that_need_a_live_call_say_so() {
         [ModelReply::tool_call("start-capture", r#"{"chargeAmount":"5.00"}"#), ModelReply::text("Please call us.")];
     let (server, _twilio, openai) = start_server(&replies).await;
     let answer = send_message(&server, json!({"message": "I want to pay."})).await;
-    assert_eq!(answer["reply"], "Please call us.");
+    assert_eq!(answer["reply"], format!("{DISCLOSURE}\nPlease call us."));
     assert_eq!(answer["toolCalls"], json!([{"name": "start-capture", "arguments": {"chargeAmount": "5.00"}}]));
     assert!(openai.last_input().contains("only during a phone call"), "{}", openai.last_input());
 }
@@ -78,10 +81,11 @@ async fn tokens_are_streamed_as_server_sent_events_on_request() {
     let answer = stream_message(&server, &json!({"message": "Count."})).await;
     assert!(answer.headers()["content-type"].to_str().unwrap().starts_with("text/event-stream"));
     let events = answer.text().await.unwrap();
-    let expected = "event: token\ndata: {\"token\":\"Tea \"}\n\nevent: token\ndata: {\"token\":\"and \"}\n\n\
-                    event: token\ndata: {\"token\":\"\\ncake.\"}\n\nevent: done\ndata: {\"sessionId\":\"";
-    assert!(events.starts_with(expected), "{events}");
-    assert!(events.ends_with("\",\"reply\":\"Tea and \\ncake.\"}\n\n"), "{events}");
+    let tokens = [DISCLOSURE, "\\nTea ", "and ", "\\ncake."]
+        .map(|token| format!("event: token\ndata: {{\"token\":\"{token}\"}}\n\n"));
+    let expected = format!("{}event: done\ndata: {{\"sessionId\":\"", tokens.concat());
+    assert!(events.starts_with(&expected), "{events}");
+    assert!(events.ends_with(&format!("\",\"reply\":\"{DISCLOSURE}\\nTea and \\ncake.\"}}\n\n")), "{events}");
 }
 
 #[tokio::test]
@@ -150,5 +154,8 @@ async fn a_model_failure_is_an_error_response() {
     }
     assert_eq!(send_message(&server, next).await["reply"], "Again.");
     let events = stream_message(&server, &json!({"message": "Hi"})).await.text().await.unwrap();
-    assert!(events.starts_with("event: error\ndata: {\"error\":\"the model gave no answer"), "{events}");
+    assert!(
+        events.contains("event: error\ndata: {\"error\":\"the model gave no answer"),
+        "the disclosure is no answer: {events}"
+    );
 }

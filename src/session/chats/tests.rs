@@ -77,8 +77,12 @@ async fn a_flow_of_flowise_answers_a_chat_and_is_aborted_when_the_client_leaves(
     let (context, _directory) = context_with("http://127.0.0.1:9/v1", &vars).await;
     let chats = Chats::new(CancellationToken::new());
     let (id, mut reply) = chats.send(&context, None, ChatMessage::User(Private::new("Hi".to_owned()))).unwrap();
-    assert!(matches!(reply.recv().await, Some(ReplyPart::Token(text)) if text.reveal() == "Hello."));
-    assert!(matches!(reply.recv().await, Some(ReplyPart::Done { text, .. }) if text.reveal() == "Hello."));
+    let disclosed = "This is an automated AI assistant.";
+    for token in [disclosed, "\nHello."] {
+        assert!(matches!(reply.recv().await, Some(ReplyPart::Token(text)) if text.reveal() == token), "{token}");
+    }
+    let whole = format!("{disclosed}\nHello.");
+    assert!(matches!(reply.recv().await, Some(ReplyPart::Done { text, .. }) if text.reveal() == &whole));
 
     let (_, mut reply) = chats.send(&context, Some(id), ChatMessage::User(Private::new("Well?".to_owned()))).unwrap();
     assert!(matches!(reply.recv().await, Some(ReplyPart::Token(_))));
@@ -92,6 +96,7 @@ async fn a_flow_of_flowise_answers_a_chat_and_is_aborted_when_the_client_leaves(
     tokio::time::timeout(std::time::Duration::from_secs(5), waits).await.expect("the flow is aborted");
     let asked: serde_json::Value = serde_json::from_str(&flowise.bodies()[1]).unwrap();
     let history = serde_json::json!([
+        {"role": "apiMessage", "content": disclosed},
         {"role": "userMessage", "content": "Hi"},
         {"role": "apiMessage", "content": "Hello."},
     ]);

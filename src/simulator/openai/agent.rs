@@ -99,6 +99,9 @@ impl ScriptedAgent<'_> {
         if any(&["speak again"]) {
             return say_and_call("", "set-listen-mode", &json!({"enabled": false}));
         }
+        if any(&["robot"]) {
+            return self.reply_and_continue("Yes, I am an automated assistant, not a person.");
+        }
         if any(&["owe"]) && self.has_tool("find-invoice") && !self.has_called("find-invoice") {
             let arguments = json!({"customer": "1042", "postalCode": "90210"});
             return say_and_call("", "find-invoice", &arguments);

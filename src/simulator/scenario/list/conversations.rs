@@ -32,6 +32,8 @@ pub(super) fn all() -> Vec<Scenario> {
         sync_edit(),
         change_context(),
         spoken_card_number(),
+        disclosure_cut_off(),
+        are_you_a_robot(),
     ]
 }
 
@@ -167,3 +169,39 @@ fn spoken_card_number() -> Scenario {
     .with_expectations(STORED)
     .with_expectations(&[Expectation::WrongEntries(0)])
 }
+
+fn disclosure_cut_off() -> Scenario {
+    let interrupts = [
+        SpeaksOver { after: "Hello, and", says: "Hi, I'd like to put a card on file." },
+        Hears(DISCLOSED),
+        Hears("go ahead"),
+        Says("Yes, please."),
+    ];
+    scenario(
+        "disclosure-cut-off",
+        "The caller cuts the greeting off after two words: the server says that a machine is speaking before the agent says anything.",
+    )
+    .with_script(&[&interrupts, ENTERS_CARD, ENDS_CALL])
+    .with_server(ServerOverrides { vars: &[("BUSINESS_NAME", "Acme")], ..ServerOverrides::default() })
+    .with_expectations(STORED)
+    .with_expectations(&[Expectation::SaysOnce(DISCLOSED)])
+}
+
+fn are_you_a_robot() -> Scenario {
+    let asks = [
+        Hears(DISCLOSED),
+        Says("Am I talking to a robot?"),
+        Hears("Yes, I am an automated assistant"),
+        Says("I'd like to put a card on file."),
+        Hears("go ahead"),
+        Says("Yes, please."),
+    ];
+    scenario("are-you-a-robot", "The greeting says that a machine is speaking, and the agent does not deny it.")
+        .with_script(&[&asks, ENTERS_CARD, ENDS_CALL])
+        .with_server(ServerOverrides { vars: &[("BUSINESS_NAME", "Acme")], ..ServerOverrides::default() })
+        .with_expectations(STORED)
+        .with_expectations(&[Expectation::SaysOnce(DISCLOSED)])
+}
+
+/// The built-in disclosure with the name of the business.
+const DISCLOSED: &str = "This is the automated AI assistant of Acme.";

@@ -50,7 +50,7 @@ mod tool_request;
 mod turn;
 mod usage;
 
-pub(crate) use compliance_text::{BUSINESS, ComplianceText, FilledText, check_placeholders};
+pub(crate) use compliance_text::{BUSINESS, ComplianceText, FilledText, RECEIPT_PLACEHOLDERS, check_placeholders};
 pub(crate) use ending::{CallEnding, ClosingNotes};
 pub(crate) use event::{
     Action, AgentState, CallEvent, ExternalCallId, ExternalOutput, ModelEvent, ModelRequest, ModelRequestId, ToolRunId,

@@ -30,7 +30,8 @@ use http::ProbeClient;
 /// Checks everything that a call needs. Takes as long as the slowest response, and at most 5 seconds.
 pub async fn check(config: &Config, warnings: &[config::ConfigWarning]) -> CheckReport {
     let mut findings = check_configuration(warnings);
-    findings.extend(assets::check(&config.assets_dir, &config.payment, config.business_name.as_deref()));
+    let (name, phone) = (config.business_name.as_deref(), config.business_phone.as_ref());
+    findings.extend(assets::check(&config.assets_dir, &config.payment, name, phone));
     findings.push(check_destinations(config));
     findings.extend(business::check_amounts(&config.payment, config.call_parameters.is_some()));
     let Ok(http) = ProbeClient::new() else {

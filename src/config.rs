@@ -118,6 +118,8 @@ pub struct Config {
     pub live_agent_workflow: Option<String>,
     /// `BUSINESS_NAME`: the name of the business, as callers hear it.
     pub business_name: Option<String>,
+    /// `BUSINESS_PHONE`: the number that receipts name for questions.
+    pub business_phone: Option<PhoneNumber>,
     /// `RESUME_SECONDS` (60): how long a call whose socket broke waits for a new one.
     pub resume_timeout: Duration,
     /// `DRAIN_SECONDS` (300): how long live calls may continue after the server was asked to stop.
@@ -305,6 +307,7 @@ fn read_config(vars: &mut ConfigReader<'_>) -> Option<Config> {
         live_agent_number,
         live_agent_workflow,
         business_name: read_business_name(vars),
+        business_phone: vars.read_optional("BUSINESS_PHONE", values::phone_number, PHONE_NUMBER),
         resume_timeout: resume.unwrap_or(Duration::from_secs(60)),
         drain_timeout: drain.unwrap_or(Duration::from_secs(300)),
         sms_allowed: sms_allowed.unwrap_or_default(),

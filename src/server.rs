@@ -239,6 +239,10 @@ fn check_assets(library: &Library, config: &Config) -> Result<(), ServeError> {
     if let Some(tools) = library.find_unsigned_tools(config) {
         return Err(ServeError::NoBusinessSecret { tools });
     }
+    let (has_name, has_phone) = (config.business_name.is_some(), config.business_phone.is_some());
+    if let Some(problem) = library.server.find_receipt_problem(has_name, has_phone) {
+        warn!(event = "compliance.receipt", %problem, "No receipts are sent.");
+    }
     match library.server.disclosure_problem(config.business_name.as_deref()) {
         // The server says it after the greeting.
         None | Some(DisclosureProblem::NotInGreeting) => {}

@@ -155,7 +155,7 @@ pub enum AssetWarning {
         attributes: String,
     },
     /// A text of `Compliance` is missing in a language of the session.
-    #[error("{file}: Compliance.{text} has no text in {code}: callers hear it in another language")]
+    #[error("{file}: Compliance.{text} has no text in {code}: callers get it in another language")]
     MissingText {
         /// The file.
         file: String,

@@ -750,7 +750,7 @@ fn a_required_text_that_is_wrong_is_refused_with_its_line() {
         load_config(config).unwrap().1,
         [
             "serverConfig.json: Compliance.disclosures is not known to this version and is ignored",
-            "serverConfig.json: Compliance.disclosure has no text in it-IT: callers hear it in another language",
+            "serverConfig.json: Compliance.disclosure has no text in it-IT: callers get it in another language",
         ]
     );
 }

@@ -7,6 +7,9 @@ use crate::payment::{SpokenStatement, text_version};
 /// The placeholder for `BUSINESS_NAME`.
 pub(crate) const BUSINESS: &str = "business";
 
+/// The placeholders of a receipt.
+pub(crate) const RECEIPT_PLACEHOLDERS: &[&str] = &[BUSINESS, "amount", "last4", "date", "time", "reference", "phone"];
+
 /// A text by language: those of the operator in file order, then the built-in ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ComplianceText {

@@ -7,9 +7,15 @@ use super::report::Finding;
 use super::tool_names::{ToolMismatch, compare_tools};
 use crate::assets::{DETECTED_LANGUAGE, Library, LoadedLibrary, ServerConfig};
 use crate::payment::{self, Currency, PaymentTermsError};
+use crate::phone_number::PhoneNumber;
 
 /// Checks all assets in the directory, including unused ones. Blocks on file I/O.
-pub(super) fn check(dir: &Path, payment: &payment::PaymentSettings, business_name: Option<&str>) -> Vec<Finding> {
+pub(super) fn check(
+    dir: &Path,
+    payment: &payment::PaymentSettings,
+    business_name: Option<&str>,
+    business_phone: Option<&PhoneNumber>,
+) -> Vec<Finding> {
     let LoadedLibrary { library, errors, warnings } = match Library::load(dir) {
         Ok(loaded) => loaded,
         Err(error) => return vec![Finding::failure("assets", error.to_string())],
@@ -30,6 +36,7 @@ pub(super) fn check(dir: &Path, payment: &payment::PaymentSettings, business_nam
     findings.extend(check_texts(&library.server));
     findings.extend(check_language_detection(&library.server));
     findings.push(check_disclosure(&library.server, business_name));
+    findings.extend(check_receipt(&library.server, business_name, business_phone));
     findings.extend(check_pci(&library.server));
     findings.extend(languages::check(&library.server));
     findings
@@ -114,6 +121,15 @@ fn check_disclosure(server: &ServerConfig, business_name: Option<&str>) -> Findi
     let texts = server.filled_disclosure(business_name);
     let text = texts.as_ref().and_then(|texts| texts.find(server.spoken_language())).map(|it| it.text.as_str());
     Finding::pass("disclosure", format!("callers hear: {}", text.unwrap_or_default()))
+}
+
+/// Checks that receipts, if they are on, can be sent. A missing language is a warning of the assets.
+fn check_receipt(server: &ServerConfig, name: Option<&str>, phone: Option<&PhoneNumber>) -> Option<Finding> {
+    server.receipt.as_ref()?;
+    Some(match server.find_receipt_problem(name.is_some(), phone.is_some()) {
+        Some(problem) => Finding::warning("receipt", problem.to_string()),
+        None => Finding::pass("receipt", "callers get a text message after a payment that succeeded"),
+    })
 }
 
 /// Reports what has to be looked up in Twilio's Responsibility Matrix.
@@ -247,7 +263,7 @@ mod tests {
 
     #[test]
     fn the_built_in_assets_are_consistent() {
-        let findings = check(Path::new("/nonexistent"), &payment::PaymentSettings::sample(), None);
+        let findings = check(Path::new("/nonexistent"), &payment::PaymentSettings::sample(), None, None);
         assert!(findings.iter().all(|it| it.severity != Severity::Failure), "{findings:?}");
         assert!(findings.iter().any(|it| it.severity == Severity::Pass && it.subject == "tools"), "{findings:?}");
     }
@@ -293,7 +309,7 @@ mod tests {
         let found = |config: &str, name: Option<&str>| {
             let directory = tempfile::tempdir().unwrap();
             std::fs::write(directory.path().join("serverConfig.json"), config).unwrap();
-            let found = check(directory.path(), &payment::PaymentSettings::sample(), name);
+            let found = check(directory.path(), &payment::PaymentSettings::sample(), name, None);
             let found = found.into_iter().find(|finding| finding.subject == "disclosure").unwrap();
             (found.severity, found.message)
         };
@@ -327,6 +343,32 @@ mod tests {
             let (level, text) = found(config, name);
             assert!(level == severity && text.starts_with(message), "{config} {name:?}: {text}");
         }
+    }
+
+    #[test]
+    fn what_receipts_lack_is_reported() {
+        let phone: PhoneNumber = "+15550003333".parse().unwrap();
+        let found = |config: &str, name: Option<&str>, phone: Option<&PhoneNumber>| {
+            let directory = tempfile::tempdir().unwrap();
+            std::fs::write(directory.path().join("serverConfig.json"), config).unwrap();
+            let found = check(directory.path(), &payment::PaymentSettings::sample(), name, phone);
+            let of_receipts = |finding: &Finding| finding.subject == "receipt" || finding.message.contains("receipt");
+            found.into_iter().filter(of_receipts).map(|finding| (finding.severity, finding.message)).collect::<Vec<_>>()
+        };
+        let on = r#"{"Compliance":{"receipt":true}}"#;
+        assert!(
+            found("{}", None, None).is_empty() && found(r#"{"Compliance":{"receipt":false}}"#, None, None).is_empty()
+        );
+        let [(Severity::Warning, why)] = &found(on, None, Some(&phone))[..] else { panic!() };
+        assert!(why.contains("BUSINESS_NAME"), "{why}");
+        let [(Severity::Warning, why)] = &found(on, Some("Acme"), None)[..] else { panic!() };
+        assert!(why.contains("BUSINESS_PHONE"), "{why}");
+        assert!(matches!(found(on, Some("Acme"), Some(&phone))[..], [(Severity::Pass, _)]));
+        let italian = r#"{"ConversationRelay":{"Languages":[{"code":"it-IT"}]},"Compliance":{"receipt":true}}"#;
+        let [(Severity::Warning, why), (Severity::Pass, _)] = &found(italian, Some("Acme"), Some(&phone))[..] else {
+            panic!()
+        };
+        assert!(why.contains("Compliance.receipt has no text in it-IT"), "{why}");
     }
 
     #[test]

@@ -151,6 +151,7 @@ struct IncomingPhoneNumber {
 #[serde(default)]
 struct Capabilities {
     voice: bool,
+    sms: Option<bool>,
 }
 
 fn check_number(
@@ -185,7 +186,9 @@ fn check_number(
         return vec![Finding::failure(SUBJECT, "FROM_NUMBER cannot take calls: use a number with voice")];
     }
     let belongs = Finding::pass(SUBJECT, "FROM_NUMBER belongs to the account and can take calls");
-    vec![belongs, check_voice_webhook(number, webhook)]
+    let no_messages = "FROM_NUMBER cannot send text messages: send-sms fails, and no receipt is sent";
+    let no_messages = (number.capabilities.sms == Some(false)).then(|| Finding::warning(SUBJECT, no_messages));
+    [belongs, check_voice_webhook(number, webhook)].into_iter().chain(no_messages).collect()
 }
 
 /// Checks the voice webhook of the number. Its current value is not shown, since it may contain a password.

@@ -17,7 +17,7 @@ const REQUIRED: [(&str, &str); 6] = [
     ("PAYMENT_CONNECTOR", "Default"),
 ];
 
-const OPTIONAL: [&str; 70] = [
+const OPTIONAL: [&str; 71] = [
     "FLY_PRIVATE_IP",
     "INSTANCE_ADDRESS",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -75,6 +75,7 @@ const OPTIONAL: [&str; 70] = [
     "CALL_PARAMETERS",
     "CALL_PARAMETERS_URL",
     "BUSINESS_NAME",
+    "BUSINESS_PHONE",
     "LIVE_AGENT_NUMBER",
     "PLAY_MEDIA_HOSTS",
     "SMS_ALLOWED_NUMBERS",
@@ -448,6 +449,7 @@ fn the_example_file_names_every_variable_and_its_default() {
         "SEALING_KEY",
         "INSTANCE_ADDRESS",
         "BUSINESS_NAME",
+        "BUSINESS_PHONE",
         "LIVE_AGENT_NUMBER",
         "SMS_ALLOWED_NUMBERS",
         "OUTBOUND_ALLOWED",

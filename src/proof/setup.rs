@@ -87,6 +87,7 @@ const SHOWN_VARS: &[&str] = &[
     "ALLOW_INSECURE",
     "ASSETS_DIR",
     "BUSINESS_NAME",
+    "BUSINESS_PHONE",
     "CURRENCY",
     "DRAIN_SECONDS",
     "INCLUDE_CVC",

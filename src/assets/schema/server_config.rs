@@ -55,6 +55,8 @@ pub struct ServerConfig {
     pub usage_limits: UsageLimits,
     /// `Compliance.disclosure`: that the agent is a machine. `None` if it is `false`.
     pub disclosure: Option<call::ComplianceText>,
+    /// `Compliance.receipt`: the text message about a payment that succeeded. `None` if it is `false`, the default.
+    pub receipt: Option<call::ComplianceText>,
     /// `Messages`.
     pub messages: call::CallMessages,
     /// `Server.ListenMode.enabled` (false): the agent only listens.
@@ -161,6 +163,15 @@ impl ServerConfig {
         self.disclosure.as_ref().map(|texts| texts.fill(values.as_slice()))
     }
 
+    /// Why no receipts of a business are sent, if they are on.
+    pub(crate) fn find_receipt_problem(&self, has_name: bool, has_phone: bool) -> Option<ReceiptProblem> {
+        match self.receipt {
+            Some(_) if !has_name => Some(ReceiptProblem::NoBusinessName),
+            Some(_) if !has_phone => Some(ReceiptProblem::NoBusinessPhone),
+            _ => None,
+        }
+    }
+
     /// What is wrong with the disclosure, if anything is.
     pub(crate) fn disclosure_problem(&self, business: Option<&str>) -> Option<DisclosureProblem> {
         let Some(texts) = &self.disclosure else { return Some(DisclosureProblem::Off) };
@@ -172,6 +183,19 @@ impl ServerConfig {
         let is_missing = |greeting: String| !greeting.contains(&statement.text);
         self.spoken_greeting(business).is_some_and(is_missing).then_some(DisclosureProblem::NotInGreeting)
     }
+}
+
+/// Why no receipts are sent though `Compliance.receipt` is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ReceiptProblem {
+    /// The business has no name.
+    #[error("Compliance.receipt is on, and BUSINESS_NAME is not set: no receipt is sent until it is")]
+    NoBusinessName,
+    /// There is no number for questions.
+    #[error(
+        "Compliance.receipt is on, and BUSINESS_PHONE, the number for questions, is not set: no receipt is sent until it is"
+    )]
+    NoBusinessPhone,
 }
 
 /// What is wrong with the disclosure that the agent is a machine.
@@ -288,6 +312,7 @@ pub(in crate::assets) fn parse(
         confirm_due: sections.payments.confirms_due(),
         limits: sections.payments.into_limits(),
         disclosure: sections.compliance.disclosure,
+        receipt: sections.compliance.receipt,
         messages: sections.messages.into_messages(),
         usage_limits: sections.limits.into_limits(),
         listen_only: listen_mode.enabled,
@@ -303,10 +328,14 @@ pub(in crate::assets) fn parse(
 
 /// The languages of a session in which a text of `Compliance` is missing.
 fn missing_texts(file: &AssetFile, config: &ServerConfig) -> Vec<AssetWarning> {
-    let Some(texts) = &config.disclosure else { return Vec::new() };
-    let codes =
-        config.language_codes().into_iter().filter(|code| code != DETECTED_LANGUAGE && !texts.has_language(code));
-    codes.map(|code| AssetWarning::MissingText { file: file.label.clone(), text: "disclosure", code }).collect()
+    let of_text = |(text, texts): (&'static str, &Option<call::ComplianceText>)| {
+        let texts = texts.clone();
+        let codes = config.language_codes().into_iter().filter(move |code| {
+            code != DETECTED_LANGUAGE && texts.as_ref().is_some_and(|texts| !texts.has_language(code))
+        });
+        codes.map(move |code| AssetWarning::MissingText { file: file.label.clone(), text, code })
+    };
+    [("disclosure", &config.disclosure), ("receipt", &config.receipt)].into_iter().flat_map(of_text).collect()
 }
 
 fn warnings(file: &AssetFile, loader_type: Option<&str>, ignored: Vec<String>) -> Vec<AssetWarning> {

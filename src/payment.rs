@@ -117,6 +117,8 @@ pub struct UpdatePayment {
     /// Whether it is sent only if this server certainly has the call: where several share the ledger, another one may have gone
     /// on with the session, or have requested it.
     pub needs_claim: bool,
+    /// The language, as a BCP 47 code, of the receipt that the caller gets if this submission succeeds. `None` for none.
+    pub receipt_language: Option<String>,
 }
 
 /// The action of an update: exactly one of `Capture` and `Status` on the wire.

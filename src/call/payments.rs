@@ -388,6 +388,7 @@ impl Call {
             action: UpdateAction::Cancel,
             abandon_reason: None,
             needs_claim: false,
+            receipt_language: None,
         });
         let abandon_reason = if let CancelReason::Abandoned(why) = reason { Some(why) } else { None };
         let needs_claim = reason == CancelReason::Foreign || self.phase.was_lost();

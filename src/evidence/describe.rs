@@ -116,6 +116,12 @@ impl EventData<'_> {
             ),
             EventKind::Refunded => self.describe_refund("a refund"),
             EventKind::Disputed => self.describe_refund("a dispute"),
+            EventKind::ReceiptRequested => format!(
+                "The server asked Twilio to send the receipt to the caller's number{}, attempt {}.",
+                self.after(" in ", "language"),
+                self.or_unknown("attempt")
+            ),
+            EventKind::Receipt => self.describe_receipt(),
             EventKind::PersonalDataErased => {
                 "The caller's number, the references and the description were erased from the ledger.".to_owned()
             }
@@ -156,6 +162,21 @@ impl EventData<'_> {
             self.after(", with the error ", "code"),
             self.quoted(", ", "text"),
         )
+    }
+
+    fn describe_receipt(&self) -> String {
+        let code = self.after(", with the error ", "code");
+        match self.text("state").as_deref() {
+            Some("sent") => format!(
+                "Twilio took the receipt as the text message {}{}.",
+                self.or_unknown("messageSid"),
+                self.after(", version of the text ", "version")
+            ),
+            Some("impossible") => format!("No receipt can be sent: the caller's number takes no text messages{code}."),
+            Some("unknown") => "It is not known whether the receipt was sent. It is not sent again.".to_owned(),
+            Some("due") => format!("The receipt was not sent{code}. It is tried again."),
+            _ => format!("The receipt is not sent{}{code}.", self.after(": ", "why")),
+        }
     }
 
     fn describe_refund(&self, what: &str) -> String {

@@ -24,7 +24,7 @@ type DescribedEvent = (&'static str, Value, &'static str);
 
 /// An event of each kind, and its words.
 fn described_events() -> Vec<DescribedEvent> {
-    [events_of_a_capture(), events_after_a_capture()].concat()
+    [events_of_a_capture(), events_after_a_capture(), events_of_receipts()].concat()
 }
 
 fn events_of_a_capture() -> Vec<DescribedEvent> {
@@ -88,6 +88,34 @@ fn events_of_a_capture() -> Vec<DescribedEvent> {
             "The caller entered the card number on the keypad; the last digits are 4242.",
         ),
         ("entered", json!({"field": "security-code"}), "The caller entered the security code on the keypad."),
+    ]
+}
+
+/// Events of receipts.
+fn events_of_receipts() -> Vec<DescribedEvent> {
+    vec![
+        (
+            "receipt-asking",
+            json!({"attempt": 1, "language": "es-US"}),
+            "The server asked Twilio to send the receipt to the caller's number in es-US, attempt 1.",
+        ),
+        (
+            "receipt",
+            json!({"state": "sent", "messageSid": "SM1", "code": null, "why": null, "version": "1a2b"}),
+            "Twilio took the receipt as the text message SM1, version of the text 1a2b.",
+        ),
+        (
+            "receipt",
+            json!({"state": "impossible", "code": 21614}),
+            "No receipt can be sent: the caller's number takes no text messages, with the error 21614.",
+        ),
+        ("receipt", json!({"state": "unknown"}), "It is not known whether the receipt was sent. It is not sent again."),
+        (
+            "receipt",
+            json!({"state": "due", "code": 20429}),
+            "The receipt was not sent, with the error 20429. It is tried again.",
+        ),
+        ("receipt", json!({"state": "dropped", "why": "too late"}), "The receipt is not sent: too late."),
     ]
 }
 

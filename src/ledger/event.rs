@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::outbox::RefundData;
-use super::{EventKind, LimitExceeded, PaymentState, RefundKind};
+use super::{EventKind, LimitExceeded, PaymentState, ReceiptResult, RefundKind};
 use crate::config::OperatorName;
 use crate::ids::PaymentSid;
 use crate::payment::{
@@ -60,6 +60,10 @@ pub(super) enum LedgerEvent<'a> {
     },
     /// An operator recorded a refund or a dispute.
     Refunded { kind: RefundKind, refund: &'a RefundData, operator: Option<&'a OperatorName> },
+    /// A request to send the receipt is about to be sent.
+    ReceiptRequested { attempt: u32, language: &'a str },
+    /// How that ended, and the state of the receipt.
+    Receipt { state: &'static str, result: &'a ReceiptResult, text_version: Option<&'a str> },
     /// The caller, the references and the description were erased.
     PersonalDataErased,
     /// The webhook accepted the outcome.
@@ -90,6 +94,8 @@ impl LedgerEvent<'_> {
             Self::Abandoned { .. } => EventKind::Abandoned,
             Self::Settled { .. } => EventKind::Settled,
             Self::Refunded { kind, .. } => kind.event_kind(),
+            Self::ReceiptRequested { .. } => EventKind::ReceiptRequested,
+            Self::Receipt { .. } => EventKind::Receipt,
             Self::PersonalDataErased => EventKind::PersonalDataErased,
             Self::Delivered { .. } => EventKind::Delivered,
             Self::TokenExpiring { .. } => EventKind::TokenExpiring,
@@ -158,6 +164,16 @@ impl LedgerEvent<'_> {
                 data
             }
             Self::Refunded { refund, operator, .. } => with_operator(json!(refund), *operator),
+            Self::ReceiptRequested { attempt, language } => json!({"attempt": attempt, "language": language}),
+            Self::Receipt { state, result, text_version } => {
+                let (message, code, why) = match result {
+                    ReceiptResult::Sent(sid) => (Some(sid.as_str()), None, None),
+                    ReceiptResult::Impossible(code) | ReceiptResult::NotSent(code) => (None, *code, None),
+                    ReceiptResult::Dropped(why) => (None, None, Some(*why)),
+                    ReceiptResult::Unknown => (None, None, None),
+                };
+                json!({"state": state, "messageSid": message, "code": code, "why": why, "version": text_version})
+            }
             Self::Delivered { attempts } => json!({"attempts": attempts}),
             Self::TokenExpiring { at } => json!({"at": at}),
             Self::CardRecovered | Self::TokenErased { undelivered: false } | Self::PersonalDataErased => json!({}),

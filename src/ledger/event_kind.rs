@@ -60,6 +60,10 @@ event_kinds! {
     Refunded => "refunded",
     /// An operator recorded a dispute.
     Disputed => "disputed",
+    /// A receipt is requested.
+    ReceiptRequested => "receipt-asking",
+    /// How the request of a receipt ended.
+    Receipt => "receipt",
     /// The personal data was erased.
     PersonalDataErased => "personal-data-erased",
     /// The webhook accepted an event.

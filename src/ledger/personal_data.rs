@@ -27,12 +27,13 @@ const REBUILD_PATIENCE: Duration = Duration::from_secs(10);
 const HAS_PERSONAL_DATA: &str =
     "(caller IS NOT NULL OR call_reference IS NOT NULL OR order_reference IS NOT NULL OR description IS NOT NULL)";
 
-/// SQL condition: the payment is settled and all its events are delivered. Other payments may still need their personal
+/// SQL condition: the payment is settled, all its events are delivered, and its receipt is not about to be sent. Other payments may still need their personal
 /// data.
 fn is_finished() -> String {
     let settled = state_list(PaymentState::is_settled);
     format!(
-        "state IN {settled} AND NOT EXISTS (SELECT 1 FROM outbox WHERE payment_id = payments.id AND delivered_at IS NULL)"
+        "state IN {settled} AND NOT EXISTS (SELECT 1 FROM outbox WHERE payment_id = payments.id AND delivered_at IS NULL) \
+         AND NOT EXISTS (SELECT 1 FROM receipts WHERE payment_id = payments.id AND state IN ('due', 'sending'))"
     )
 }
 

@@ -74,6 +74,7 @@ impl OrphanedPayment {
             action: UpdateAction::Cancel,
             abandon_reason: None,
             needs_claim: false,
+            receipt_language: None,
         }
     }
 }

@@ -300,6 +300,9 @@ async fn write_update_request(
             writing.check_submission(&payment).await?;
             writing.set_state(&mut payment, PaymentState::Submitted).await?;
             writing.clear_refusal(&mut payment).await?;
+            if let Some(language) = &update.receipt_language {
+                writing.await_receipt(&payment, language).await?;
+            }
         }
         UpdateAction::Capture(_) | UpdateAction::Cancel => {}
     }

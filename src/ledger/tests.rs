@@ -42,6 +42,7 @@ on_both_engines!(
     orders,
     outbox,
     personal_data,
+    receipts,
     recorded_steps,
     refunds,
     requests,
@@ -379,6 +380,7 @@ fn update(id: PaymentId, sid: &str, change: UpdateAction, n: u32) -> UpdatePayme
         action: change,
         abandon_reason: None,
         needs_claim: false,
+        receipt_language: None,
     }
 }
 

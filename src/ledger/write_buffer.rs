@@ -13,8 +13,8 @@ use uuid::Uuid;
 use super::connection::{BUSY_TIMEOUT, CommitFate, TransactionId, WriteLock};
 use super::velocity::AppliedLimits;
 use super::{
-    CallData, CallEnd, Ledger, LedgerError, LedgerTransaction, OrphanedPayment, RecordOutcome, call_end, call_stages,
-    callbacks, orders, recovery, requests,
+    CallData, CallEnd, Ledger, LedgerError, LedgerTransaction, OrphanedPayment, ReceiptReport, RecordOutcome, call_end,
+    call_stages, callbacks, orders, receipts, recovery, requests,
 };
 use crate::call_stage::CallStage;
 use crate::ids::CallSid;
@@ -49,6 +49,8 @@ pub(super) enum LedgerRecord {
     Statement(CallSid, Box<ConsentRecord>),
     /// The caller has heard that the agent is a machine.
     Disclosure(CallSid, Box<SpokenStatement>),
+    /// The result of an attempt to send a receipt.
+    Receipt(ReceiptReport),
     /// The call has ended.
     CallEnded(CallData),
     /// The call has ended, and the business is to know it; with the id of that event.
@@ -65,6 +67,7 @@ impl LedgerRecord {
             Self::Callback(status) => RecordCall::Sid(&status.call_sid),
             Self::CreateResponse(create, _) => RecordCall::OfPayment(create.id),
             Self::UpdateResponse(update, _) => RecordCall::OfPayment(update.id),
+            Self::Receipt(report) => RecordCall::OfPayment(report.payment),
             Self::CancelRequest(call, _) | Self::CallEnded(call) => RecordCall::Sid(&call.call_sid),
             Self::Statement(call, _) | Self::Disclosure(call, _) | Self::CallStage(call, _) => RecordCall::Sid(call),
             Self::CallEndReport(end, _) => RecordCall::Sid(&end.call.call_sid),
@@ -79,6 +82,7 @@ impl LedgerRecord {
             Self::CreateResponse(create, _) => ("create_response", create.idempotency_key.as_str()),
             Self::CancelRequest(_, update) => ("cancel_request", update.payment_sid.as_str()),
             Self::UpdateResponse(update, _) => ("update_response", update.payment_sid.as_str()),
+            Self::Receipt(_) => ("receipt", ""),
             Self::Statement(call, _) => ("statement", call.as_str()),
             Self::Disclosure(call, _) => ("disclosure", call.as_str()),
             Self::CallEnded(call) => ("call_ended", call.call_sid.as_str()),
@@ -335,6 +339,7 @@ impl LedgerTransaction {
             LedgerRecord::UpdateResponse(update, answer) => {
                 requests::write_update_response(self, update, answer).await?;
             }
+            LedgerRecord::Receipt(report) => receipts::write_receipt_report(self, report).await?,
             LedgerRecord::Statement(call, agreed) => orders::write_statement(self, call, agreed).await?,
             LedgerRecord::Disclosure(call, heard) => orders::write_disclosure(self, call, heard).await?,
             LedgerRecord::CallEnded(call) => drop(requests::write_call_ended(self, call).await?),

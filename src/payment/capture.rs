@@ -218,6 +218,7 @@ impl Capture {
             action,
             abandon_reason: None,
             needs_claim: false,
+            receipt_language: None,
         })
     }
 

@@ -111,6 +111,7 @@ async fn submit_payment(ledger: &Ledger, n: u32) {
                     action: change,
                     abandon_reason: None,
                     needs_claim: false,
+                    receipt_language: None,
                 },
             )
             .await

@@ -49,6 +49,7 @@ impl Seed {
                 action: change,
                 abandon_reason: None,
                 needs_claim: false,
+                receipt_language: None,
             };
             self.ledger.record_update_request(&call, &update).await.unwrap();
         }

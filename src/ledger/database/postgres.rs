@@ -22,11 +22,12 @@ const READERS: u32 = 4;
 
 /// The first has the number that SQLite's tables had reached: a number means the same on both engines. A migration only
 /// adds, since two versions may share the tables during a deploy. The second ends the time of the single server.
-pub(super) const MIGRATIONS: [super::MigrationText; 4] = [
+pub(super) const MIGRATIONS: [super::MigrationText; 5] = [
     (9, "ledger", include_str!("../migrations/postgres/0009_ledger.sql")),
     (10, "servers", include_str!("../migrations/postgres/0010_servers.sql")),
     (11, "journal", include_str!("../migrations/postgres/0011_journal.sql")),
     (12, "commits", include_str!("../migrations/postgres/0012_commits.sql")),
+    (13, "receipts", include_str!("../migrations/postgres/0013_receipts.sql")),
 ];
 
 /// Makes servers that start at the same time migrate one after the other. It lasts as long as the transaction.

@@ -45,6 +45,7 @@ fn update(change: UpdateAction) -> UpdatePayment {
         action: change,
         abandon_reason: None,
         needs_claim: false,
+        receipt_language: None,
     }
 }
 

@@ -35,6 +35,7 @@ mod payments;
 mod phase;
 mod progress;
 mod prompts;
+mod receipt;
 mod resume;
 mod settings;
 mod silence;
@@ -66,7 +67,8 @@ pub(crate) use settings::{CallEnvironment, CallMessages, CallSettings, KeypadSet
 #[cfg(any(fuzzing, test))]
 pub(crate) use speakable::make_speakable;
 pub(crate) use tool::{
-    BusinessAnswer, BusinessToolError, CONTEXT_PARAMETERS, ContextKeys, MANIFEST_PARAMETERS, Tool, ToolOutcome,
+    BusinessAnswer, BusinessToolError, CONTEXT_PARAMETERS, ContextKeys, MANIFEST_PARAMETERS, ReceiptNews, Tool,
+    ToolOutcome,
 };
 pub(crate) use tool_arguments::Argument;
 pub(crate) use tool_request::ToolSpec;
@@ -255,6 +257,7 @@ impl Call {
             CallEvent::SocketLost => self.handle_socket_lost(),
             CallEvent::SocketResumed => self.handle_socket_resumed(),
             CallEvent::PaymentsKnown(known) => self.learn_payments(&known),
+            CallEvent::ReceiptSent(news) => self.learn_receipt(news),
             CallEvent::MachineAnswered => self.end_for_machine(),
             CallEvent::HungUp => self.handle_hang_up(),
             CallEvent::Tick => {}

@@ -30,7 +30,6 @@ mod outbound_orders;
 mod outbox;
 mod payment;
 mod personal_data;
-#[cfg_attr(not(test), expect(dead_code, reason = "nobody sends receipts yet"))]
 mod receipts;
 mod recorded_steps;
 mod recovery;
@@ -70,7 +69,6 @@ pub(crate) use outbound_orders::{NewOrder, StoredDocument};
 pub use outbox::{Backlog, DeliverySubject, DueDelivery, MAX_RETRY_DELAY, WebhookEvent};
 pub use payment::{EventRecord, Payment, PaymentFilter};
 pub use personal_data::ErasureResult;
-#[cfg_attr(not(test), expect(unused_imports, reason = "nobody sends receipts yet"))]
 pub(crate) use receipts::{ClaimedReceipt, ReceiptClaim, ReceiptReport, ReceiptResult};
 pub use recovery::OrphanedPayment;
 pub use refunds::{Refund, RefundError, RefundKind};

@@ -38,6 +38,7 @@ pub mod payment;
 pub mod phone_number;
 #[cfg(any(feature = "simulator", test))]
 pub mod proof;
+mod receipts;
 pub mod reconcile;
 mod recovery;
 pub mod redact;

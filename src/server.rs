@@ -23,6 +23,7 @@ use crate::fleet::Fleet;
 use crate::http_client::load_root_certificates;
 use crate::ledger::{self, Ledger, PaymentState};
 use crate::log_limit::LogLimiter;
+use crate::receipts::ReceiptSender;
 use crate::response_service::{BuildResponseServiceError, ResponseService};
 use crate::retention::Retention;
 use crate::server_id::ServerId;
@@ -141,6 +142,7 @@ pub(crate) async fn serve_calls(
         journal,
         tokio::spawn(retention.run(ledger.clone())),
         tokio::spawn(session.response_service.clone().watch()),
+        tokio::spawn(ReceiptSender::new(&session).run()),
     ];
     if let Some(webhook) = webhook {
         background_tasks.push(tokio::spawn(Arc::new(webhook).run(ledger.clone())));
@@ -294,15 +296,16 @@ fn session_context(
         assets,
         ledger,
         journal,
-        environment: CallEnvironment {
+        environment: Arc::new(CallEnvironment {
             may_ask_again: matches!(config.response_service, ResponseServiceConfig::OpenAi(_)),
             payment: config.payment.clone(),
             business_name: config.business_name.clone(),
+            business_phone: config.business_phone.clone(),
             resume_timeout: config.resume_timeout,
             play_media_hosts: config.play_media_hosts.clone(),
             sms_allowed_numbers: config.sms_allowed.clone(),
             destinations: Arc::new(config.destinations.clone()),
-        },
+        }),
         settings: session::SharedSettings::default(),
         twilio: Arc::new(twilio),
         server,

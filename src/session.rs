@@ -439,6 +439,7 @@ impl Session {
                 None
             }
             SessionMessage::PaymentsKnown(known) => Some(CallEvent::PaymentsKnown(known)),
+            SessionMessage::ReceiptSent(news) => Some(CallEvent::ReceiptSent(news)),
             SessionMessage::MachineAnswered => Some(CallEvent::MachineAnswered),
             SessionMessage::CallEnded => Some(self.record_end(SessionEnd::CallEnded)),
             SessionMessage::Moved => Some(self.record_end(SessionEnd::Moved)),

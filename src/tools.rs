@@ -10,6 +10,7 @@
 
 mod business_tool;
 mod change_context;
+mod send_receipt;
 mod send_sms;
 mod start_capture;
 mod update_payment;
@@ -27,6 +28,7 @@ use crate::call::{Tool, ToolOutcome};
 use crate::ledger::{self, CallData, Ledger};
 use crate::llm::Profile;
 use crate::payment::{PaymentId, TwilioResponse};
+use crate::receipts::ReceiptSender;
 use crate::twilio::{self, TwilioClient};
 use crate::usage_limits::Usage;
 
@@ -64,6 +66,8 @@ pub(crate) struct AgentTools {
     pub business: Arc<BusinessToolClient>,
     /// The counts that the limits apply to.
     pub usage: Arc<Usage>,
+    /// Sends receipts.
+    pub receipts: ReceiptSender,
 }
 
 impl AgentTools {
@@ -82,6 +86,7 @@ pub(crate) async fn run(context: &ToolContext, agent: &AgentTools, tool: Tool) -
         Tool::StartCapture(create) => start_capture::start_capture(context, &create).await,
         Tool::UpdatePayment(update) => update_payment(context, &update).await,
         Tool::SendSms { to, body } => send_sms::send_sms(context, agent, &to, &body).await,
+        Tool::SendReceipt(sid) => send_receipt::send_receipt(agent, &sid).await,
         Tool::ChangeContext { keys, .. } => change_context::change_context(&agent.library, keys),
         Tool::Business { name, arguments } => business_tool::business_tool(context, agent, &name, &arguments).await,
     }

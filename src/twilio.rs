@@ -11,7 +11,7 @@ mod rest;
 mod signature;
 mod signature_keys;
 #[cfg(test)]
-mod stand_in;
+pub(crate) mod stand_in;
 mod sync;
 
 pub use calls::{AnsweredBy, CallStatus, NewCall};

@@ -271,6 +271,7 @@ fn environment() -> CallEnvironment {
     CallEnvironment {
         payment: config.payment,
         business_name: config.business_name,
+        business_phone: config.business_phone,
         resume_timeout: config.resume_timeout,
         play_media_hosts: config.play_media_hosts,
         sms_allowed_numbers: config.sms_allowed,

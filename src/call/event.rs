@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::history::{ConversationItem, MessagePhase, ToolCall};
 use super::input_refusal::InputRefusal;
-use super::tool::{ContextKeys, Tool, ToolOutcome};
+use super::tool::{ContextKeys, ReceiptNews, Tool, ToolOutcome};
 use crate::payment::{self, PaymentLogEntry};
 use crate::redact::Private;
 use crate::relay::{IncomingFrame, OutgoingFrame};
@@ -62,6 +62,8 @@ pub(crate) enum CallEvent {
     SocketResumed,
     /// What the ledger knows of the call's payments, which it could not say when the call began.
     PaymentsKnown(Box<payment::PriorPayments>),
+    /// A receipt of the call was sent, or cannot be sent, after the call had asked for it or had moved here.
+    ReceiptSent(ReceiptNews),
     /// Twilio reports that an answering machine or a fax has taken the call.
     MachineAnswered,
     /// The caller hung up, or Twilio reports that the call has ended.

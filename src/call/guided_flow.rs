@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::consent_question::ConsentQuestion;
 use super::history::History;
 use super::payments::CancelReason;
-use super::tool::Tool;
+use super::tool::{ReceiptNews, Tool};
 use super::turn::ToolOrigin;
 use super::{Call, ConversationItem, prompts};
 use crate::payment::{
@@ -38,6 +38,8 @@ pub(super) struct GuidedFlow {
     card_type: Option<CardType>,
     /// The result of a payment, until the model or the server has told the caller.
     unannounced_result: Option<UnannouncedResult>,
+    /// Whether a receipt was sent, until the model or the server has told the caller.
+    unannounced_receipt: Option<ReceiptNews>,
     /// The caller said something during the payment that was not answered. The payment is not submitted without a yes
     /// then.
     has_unanswered_words: bool,
@@ -70,6 +72,11 @@ enum UnannouncedResult {
 }
 
 impl GuidedFlow {
+    /// Records what the caller may not know about the receipt.
+    pub(super) fn record_receipt(&mut self, news: ReceiptNews) {
+        self.unannounced_receipt = Some(news);
+    }
+
     /// Starts the flow for the payment that is being opened.
     fn begin(&mut self) {
         *self = Self { is_leading: true, ..Self::default() };
@@ -109,9 +116,13 @@ impl GuidedFlow {
         self.due_prompt.as_ref().map(|due| due.from)
     }
 
-    /// Records a reply of the model at this position of the history: the caller is answered and knows the result.
-    pub(super) fn record_reply(&mut self, reply: Option<usize>, history: &mut History) {
+    /// Records a reply of the model at this position of the history: the caller is answered and knows the result, and the
+    /// news about the receipt, unless that came during the reply.
+    pub(super) fn record_reply(&mut self, reply: Option<usize>, is_response_owed: bool, history: &mut History) {
         self.unannounced_result = None;
+        if !is_response_owed {
+            self.unannounced_receipt = None;
+        }
         if let Some(length) = reply.and_then(|at| history.agent_text_mut(at)).map(|words| words.len()) {
             self.has_unanswered_words = false;
             self.last_reply = reply.map(|at| (at, length));
@@ -233,7 +244,10 @@ impl Call {
     fn say_result(&mut self, text: impl FnOnce(&PaymentTexts) -> &str) {
         let settings = self.settings.clone();
         let (language, texts) = settings.texts.find(self.language());
-        self.say_text(text(texts), language, true);
+        let text = text(texts);
+        if !text.is_empty() {
+            self.say_text(text, language, true);
+        }
     }
 
     /// Whether a refusal of the caller cancels the open payment: the server leads, and the payment is not submitted.
@@ -376,16 +390,26 @@ impl Call {
         self.repeat_prompt(self.now) || self.announce_result()
     }
 
-    /// Says the payment result if the caller does not know it yet. Returns whether there was one.
+    /// Says the payment result, and whether a receipt was sent, if the caller does not know it yet. Returns whether there was
+    /// either.
     pub(super) fn announce_result(&mut self) -> bool {
-        let Some(result) = self.guided_flow.unannounced_result.take() else { return false };
-        self.say_result(|texts| match result {
-            UnannouncedResult::Charged => &texts.charged,
-            UnannouncedResult::Pending => &texts.pending,
-            UnannouncedResult::Stored => &texts.stored,
-            UnannouncedResult::Failed => &texts.failed,
-            UnannouncedResult::Unknown => &texts.unknown,
-        });
-        true
+        let (result, receipt) =
+            (self.guided_flow.unannounced_result.take(), self.guided_flow.unannounced_receipt.take());
+        if let Some(result) = result {
+            self.say_result(|texts| match result {
+                UnannouncedResult::Charged => &texts.charged,
+                UnannouncedResult::Pending => &texts.pending,
+                UnannouncedResult::Stored => &texts.stored,
+                UnannouncedResult::Failed => &texts.failed,
+                UnannouncedResult::Unknown => &texts.unknown,
+            });
+        }
+        if let Some(news) = receipt {
+            self.say_result(|texts| match news {
+                ReceiptNews::Sent => &texts.receipt_sent,
+                _ => &texts.no_receipt,
+            });
+        }
+        result.is_some() || receipt.is_some()
     }
 }

@@ -104,7 +104,8 @@ impl Call {
         }
         if is_complete && response.has_text {
             self.turn.record_success();
-            self.guided_flow.record_reply(response.reply_position, &mut self.history);
+            let is_owed = self.turn.is_response_owed();
+            self.guided_flow.record_reply(response.reply_position, is_owed, &mut self.history);
             return self.record_goodbye();
         }
         if response.has_calls || self.may_say_nothing(&response, is_complete) {

@@ -314,7 +314,7 @@ impl Call {
 
     /// Records the result of a closed session and tells the model. A pending goodbye is said again, after the result.
     fn apply_payment_result(&mut self, sid: &PaymentSid, ending: &PaymentSessionResult, tell: bool) {
-        let Some((&ClosedPayment { record: PaymentRecord { intent, .. }, means, .. }, outcome)) =
+        let Some((&ClosedPayment { record: PaymentRecord { intent, state, .. }, means, .. }, outcome)) =
             self.payments.record_result(sid, ending)
         else {
             return;
@@ -339,7 +339,11 @@ impl Call {
             )
         {
             self.record_unannounced_result(outcome, &intent);
-            self.note(prompts::payment_ended(outcome, ending, &intent, means, self.payments.decline_count));
+            let mut update = prompts::payment_ended(outcome, ending, &intent, means, self.payments.decline_count);
+            if self.send_receipt(sid, state) {
+                update.push_str(prompts::RECEIPT_PENDING);
+            }
+            self.note(update);
             self.turn.require_response();
             self.repeat_goodbye();
         }

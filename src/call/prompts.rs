@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::ClosingNotes;
-use crate::call::ToolSpec;
+use crate::call::{ReceiptNews, ToolSpec};
 use crate::payment::{
     Capture, CaptureStage, EntryError, Field, InvalidTransition, PaymentIntent, PaymentMethod, PaymentOutcome,
     PaymentSessionResult, PaymentTerms, PaymentTermsError, PriorPayments, ResultKind, TwilioResponse, is_decline_code,
@@ -344,6 +344,31 @@ fn payment_succeeded(intent: &PaymentIntent, means: &str) -> String {
         None => format!(
             "storing the {means} succeeded; nothing was charged. Next: tell the caller that the {means} is securely stored"
         ),
+    }
+}
+
+/// What is added to a successful result while the receipt is being sent.
+pub(super) const RECEIPT_PENDING: &str = " A receipt by text message is being sent: do not say that it was sent, and promise none, until a payment update says so.";
+
+/// The update about a receipt.
+pub(super) fn receipt_news(news: ReceiptNews) -> &'static str {
+    match news {
+        ReceiptNews::Sent => {
+            "Payment update: the receipt was sent to the caller's number by text message. Next: tell the caller so. Send no other \
+             one."
+        }
+        ReceiptNews::NoTextMessages => {
+            "Payment update: no receipt can be sent, since the caller's number is withheld or takes no text messages. Next: tell \
+             the caller so, and promise none."
+        }
+        ReceiptNews::NotSent => {
+            "Payment update: the receipt was not sent. Do not say that it was, and promise none. It needs no words unless the \
+             caller asks."
+        }
+        ReceiptNews::Unknown => {
+            "Payment update: it is not known whether the receipt was sent. Do not say that it was, send no other one, and promise \
+             none. It needs no words unless the caller asks."
+        }
     }
 }
 

@@ -30,6 +30,8 @@ pub struct CallSettings {
     pub welcome_greeting: Option<String>,
     /// That the agent is a machine, by language: `Compliance.disclosure`. `None` if it is switched off.
     pub disclosure: Option<FilledText>,
+    /// Whether the caller gets a receipt by text message: `Compliance.receipt`.
+    pub sends_receipts: bool,
     /// The settings of every payment.
     pub payment: payment::PaymentSettings,
     /// The server's texts for payments, by language: `Payments.texts`.
@@ -72,6 +74,8 @@ pub struct CallEnvironment {
     pub payment: payment::PaymentSettings,
     /// `BUSINESS_NAME`.
     pub business_name: Option<String>,
+    /// `BUSINESS_PHONE`.
+    pub business_phone: Option<PhoneNumber>,
     /// `RESUME_SECONDS`.
     pub resume_timeout: Duration,
     /// `PLAY_MEDIA_HOSTS`.

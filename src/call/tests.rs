@@ -21,6 +21,7 @@ mod payment_methods;
 mod payments;
 mod progress;
 mod properties;
+mod receipts;
 mod redaction;
 mod replay;
 mod resume;

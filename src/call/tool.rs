@@ -1,5 +1,6 @@
 //! The tools that run outside of the call ([`Tool`]), and their outcomes ([`ToolOutcome`]).
 
+use crate::ids::PaymentSid;
 use crate::payment::{
     Amount, BusinessDue, CreatePayment, ParseBusinessDueError, PriorPayment, TwilioResponse, UpdateAction,
     UpdatePayment,
@@ -37,6 +38,8 @@ pub(crate) enum Tool {
         /// 1 to 1,600 characters.
         body: Private<String>,
     },
+    /// The receipt of this payment session, which the server sends itself.
+    SendReceipt(PaymentSid),
     /// `change-context`
     ChangeContext {
         /// The context and manifest to switch to.
@@ -54,7 +57,7 @@ pub(crate) enum Tool {
 }
 
 impl Tool {
-    /// The name of the tool in the manifest. That of a business tool is the model's own text until it is found there.
+    /// The name of the tool in the manifest; a receipt counts as a text message. That of a business tool is the model's own text until it is found there.
     pub(crate) fn name(&self) -> &str {
         match self {
             Self::StartCapture(_) => "start-capture",
@@ -63,7 +66,7 @@ impl Tool {
                 UpdateAction::Complete => "finish-capture",
                 UpdateAction::Cancel => "cancel-capture",
             },
-            Self::SendSms { .. } => "send-sms",
+            Self::SendSms { .. } | Self::SendReceipt(_) => "send-sms",
             Self::ChangeContext { .. } => "change-context",
             Self::Business { name, .. } => name,
         }
@@ -91,10 +94,25 @@ pub(crate) enum ToolOutcome {
     Context(Result<ContextKeys, String>),
     /// Whether a text message was queued, or the error text for the model.
     Sms(Result<(), &'static str>),
+    /// Whether a receipt was sent.
+    Receipt(ReceiptNews),
     /// The answer of a tool of the business.
     Business(Result<BusinessAnswer, BusinessToolError>),
     /// The tool failed or timed out; its effect is unknown.
     NoResult,
+}
+
+/// What the caller may be told about a receipt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReceiptNews {
+    /// Twilio took the message.
+    Sent,
+    /// The caller's number is withheld, or takes no text messages.
+    NoTextMessages,
+    /// It was not sent, now or at all.
+    NotSent,
+    /// Nobody knows whether it was sent.
+    Unknown,
 }
 
 /// The answer of a tool of the business.

@@ -197,7 +197,8 @@ impl Call {
         Ok(to)
     }
 
-    pub(super) fn run_tool(&mut self, origin: ToolOrigin, tool: Tool) {
+    pub(super) fn run_tool(&mut self, origin: ToolOrigin, mut tool: Tool) {
+        self.promise_receipt(&mut tool);
         let run = self.turn.begin_run(origin, tool.clone());
         self.emit(Action::RunTool { run, tool });
     }
@@ -261,6 +262,7 @@ impl Call {
             }
             (Tool::ChangeContext { .. }, ToolOutcome::Context(Err(reason))) => prompts::refusal(&reason),
             (Tool::Business { .. }, ToolOutcome::Business(answer)) => self.finish_business_tool(answer),
+            (Tool::SendReceipt(_), outcome) => self.finish_receipt(&outcome),
             (Tool::SendSms { .. } | Tool::ChangeContext { .. } | Tool::Business { .. }, _) => prompts::no_result(),
         }
     }

@@ -48,7 +48,7 @@ pub struct SessionContext {
     /// The current configuration and agent files. A call reads them once, when it begins.
     pub assets: Arc<CurrentAssets>,
     /// The settings from environment variables.
-    pub environment: CallEnvironment,
+    pub environment: Arc<CallEnvironment>,
     /// The settings of calls.
     pub(crate) settings: SharedSettings,
     /// The client for Twilio's REST API.

@@ -13,7 +13,7 @@ use super::RelaySocket;
 use super::external_calls::{ExternalToolCall, ToolsRequest};
 use super::live_call::LiveCall;
 use crate::assets::Library;
-use crate::call::{CallProgress, ContextKeys, ModelRequestId};
+use crate::call::{CallProgress, ContextKeys, ModelRequestId, ReceiptNews};
 use crate::call_claim::CallClaim;
 use crate::call_token::{CallToken, PresentedToken, TokenDigest};
 use crate::ids::CallSid;
@@ -55,6 +55,8 @@ pub enum SessionMessage {
     ListTools(ToolsRequest),
     /// What the ledger knows of the call's payments, which it could not say when the call began.
     PaymentsKnown(Box<payment::PriorPayments>),
+    /// A receipt of the call was sent, or cannot be sent, by the search for receipts that no session has sent.
+    ReceiptSent(ReceiptNews),
     /// Twilio reported that an answering machine or a fax has taken the call.
     MachineAnswered,
     /// Twilio reported that the call has ended.

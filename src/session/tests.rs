@@ -61,15 +61,16 @@ pub(super) async fn context_with(base_url: &str, more: &[(&str, &str)]) -> (Arc<
         twilio: Arc::new(twilio::TwilioClient::new(&config.twilio, String::new()).unwrap()),
         business_tools: Arc::new(BusinessToolClient::new(None, std::collections::BTreeMap::new()).unwrap()),
         settings: SharedSettings::default(),
-        environment: CallEnvironment {
+        environment: Arc::new(CallEnvironment {
             may_ask_again: true,
             payment: config.payment,
             business_name: None,
+            business_phone: None,
             resume_timeout: config.resume_timeout,
             play_media_hosts: Vec::new(),
             sms_allowed_numbers: Vec::new(),
             destinations: Arc::new(config.destinations),
-        },
+        }),
         calls: CallRegistry::default(),
         admission: SocketAdmission::new(
             "AC1".to_owned(),

@@ -16,8 +16,9 @@ use tracing::{Instrument, info, warn};
 use super::SessionContext;
 use super::agent_config::AgentConfig;
 use crate::business_tools::BusinessToolClient;
-use crate::call::{CallEvent, Tool, ToolOutcome, ToolRunId, ToolSpec};
+use crate::call::{CallEvent, ReceiptNews, Tool, ToolOutcome, ToolRunId, ToolSpec};
 use crate::payment::TwilioResponse;
+use crate::receipts::ReceiptSender;
 use crate::telemetry::{self, LateTool, Telemetry, ToolResult, ToolSpan};
 use crate::tools::{self, AgentTools, ToolContext};
 use crate::usage_limits::Usage;
@@ -43,6 +44,7 @@ pub(super) struct ToolRunner {
     pub(super) context: Arc<ToolContext>,
     business: Arc<BusinessToolClient>,
     usage: Arc<Usage>,
+    receipts: ReceiptSender,
     telemetry: Arc<Telemetry>,
     /// When the session began.
     began: (std::time::Instant, Timestamp),
@@ -60,8 +62,8 @@ impl ToolRunner {
     ) -> (Self, mpsc::Receiver<Box<ToolEvent>>) {
         let (events, received) = mpsc::channel(16);
         let (business, usage, tasks) = (session.business_tools.clone(), session.usage.clone(), session.tasks.clone());
-        let telemetry = session.telemetry.clone();
-        (Self { context, business, usage, telemetry, began, events, tasks }, received)
+        let (telemetry, receipts) = (session.telemetry.clone(), ReceiptSender::new(session));
+        (Self { context, business, usage, receipts, telemetry, began, events, tasks }, received)
     }
 
     /// Runs a tool in a separate task, so that it finishes even if the call ends first.
@@ -71,6 +73,7 @@ impl ToolRunner {
             profile: agent.profile(),
             business: self.business.clone(),
             usage: self.usage.clone(),
+            receipts: self.receipts.clone(),
         };
         let business = agent.business_tool(&tool);
         // An unknown name is the model's own text.
@@ -132,15 +135,19 @@ impl From<&ToolOutcome> for ToolResult {
             ToolOutcome::Payment(TwilioResponse::Created(_) | TwilioResponse::Accepted)
             | ToolOutcome::Context(Ok(_))
             | ToolOutcome::Sms(Ok(()))
+            | ToolOutcome::Receipt(ReceiptNews::Sent)
             | ToolOutcome::Business(Ok(_)) => Self::Done,
             ToolOutcome::Payment(TwilioResponse::Refused { .. } | TwilioResponse::Gone)
             | ToolOutcome::OrderHasPayment(_)
             | ToolOutcome::RecentlyPaid { .. }
             | ToolOutcome::Context(Err(_))
             | ToolOutcome::Sms(Err(_))
+            | ToolOutcome::Receipt(ReceiptNews::NoTextMessages | ReceiptNews::NotSent)
             | ToolOutcome::Business(Err(_)) => Self::Refused,
             ToolOutcome::LimitExceeded(_) => Self::LimitExceeded,
-            ToolOutcome::Payment(TwilioResponse::Unknown) | ToolOutcome::NoResult => Self::Unknown,
+            ToolOutcome::Payment(TwilioResponse::Unknown)
+            | ToolOutcome::Receipt(ReceiptNews::Unknown)
+            | ToolOutcome::NoResult => Self::Unknown,
         }
     }
 }

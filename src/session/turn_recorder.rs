@@ -104,7 +104,9 @@ impl TurnRecorder {
             CallEvent::SocketResumed => input(TurnTrigger::Resumed),
             CallEvent::MachineAnswered => input(TurnTrigger::Machine),
             CallEvent::ExternalToolCall { .. } => other(TurnTrigger::Client),
-            CallEvent::ToolFinished { .. } | CallEvent::ToolDelayed { .. } => other(TurnTrigger::Tool),
+            CallEvent::ToolFinished { .. } | CallEvent::ToolDelayed { .. } | CallEvent::ReceiptSent(_) => {
+                other(TurnTrigger::Tool)
+            }
             _ => other(TurnTrigger::Timer),
         };
     }

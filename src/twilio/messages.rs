@@ -30,6 +30,24 @@ struct CreatedMessage {
 }
 
 impl TwilioError {
+    /// Whether Twilio refused a text message because of its recipient: a landline, an invalid number, one that opted out, or a
+    /// country that is not allowed.
+    pub(crate) fn is_about_recipient(&self) -> bool {
+        matches!(self.code(), Some(21211 | 21408 | 21610 | 21612 | 21614))
+    }
+
+    /// Whether a text message was certainly not sent, and the same request may succeed later: Twilio was not reached, is busy,
+    /// or refuses the credentials.
+    pub(crate) fn may_succeed_later(&self) -> bool {
+        match self {
+            Self::Unreachable(_) => true,
+            Self::Refused { status, code, .. } => {
+                matches!(status, 401 | 403 | 404 | 429) || matches!(code, Some(20429 | 21611))
+            }
+            Self::Unknown(_) => false,
+        }
+    }
+
     /// A fixed sentence for the model: why a text message was not sent, and what to do next.
     pub fn describe_message_failure(&self) -> &'static str {
         match self {

@@ -5,10 +5,10 @@ use crate::config;
 use crate::simulator::raw_server::{RawResponse, RawServer};
 
 /// Status, `Retry-After` and body.
-pub(super) type ScriptedAnswer = (u16, &'static str, &'static str);
+pub(crate) type ScriptedAnswer = (u16, &'static str, &'static str);
 
 /// Starts a server that sends these responses, then closes each connection without one. Returns it and its client.
-pub(super) async fn start_twilio(answers: &[ScriptedAnswer]) -> (RawServer, TwilioClient) {
+pub(crate) async fn start_twilio(answers: &[ScriptedAnswer]) -> (RawServer, TwilioClient) {
     let response = |(status, retry_after, body): &ScriptedAnswer| {
         RawResponse::Plain(*status, vec![("retry-after", *retry_after), ("twilio-request-id", "RQ1")], body)
     };

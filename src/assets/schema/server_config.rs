@@ -113,6 +113,7 @@ impl ServerConfig {
             messages: self.messages.clone(),
             welcome_greeting: self.spoken_greeting(environment.business_name.as_deref()),
             disclosure: self.filled_disclosure(environment.business_name.as_deref()),
+            sends_receipts: self.receipt.is_some() && self.receipt_problem(environment).is_none(),
             payment: self.payment_settings(environment),
             texts: self.texts.clone(),
             is_guided: self.guided,
@@ -163,7 +164,12 @@ impl ServerConfig {
         self.disclosure.as_ref().map(|texts| texts.fill(values.as_slice()))
     }
 
-    /// Why no receipts of a business are sent, if they are on.
+    /// Why no receipts are sent, if they are on.
+    pub(crate) fn receipt_problem(&self, environment: &call::CallEnvironment) -> Option<ReceiptProblem> {
+        self.find_receipt_problem(environment.business_name.is_some(), environment.business_phone.is_some())
+    }
+
+    /// The same for a business that has a name, and a number for questions.
     pub(crate) fn find_receipt_problem(&self, has_name: bool, has_phone: bool) -> Option<ReceiptProblem> {
         match self.receipt {
             Some(_) if !has_name => Some(ReceiptProblem::NoBusinessName),

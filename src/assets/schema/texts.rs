@@ -32,6 +32,8 @@ struct LanguageTexts {
     stored: Option<SpokenPhrase>,
     failed: Option<SpokenPhrase>,
     unknown: Option<SpokenPhrase>,
+    receipt_sent: Option<SpokenPhrase>,
+    no_receipt: Option<SpokenPhrase>,
     confirm_amount: Option<SpokenPhrase>,
     confirm_amount_account: Option<SpokenPhrase>,
     pay_again: Option<SpokenPhrase>,
@@ -54,6 +56,10 @@ impl LanguageTexts {
                 .map(|SpokenPhrase(text)| text)
                 .or_else(|| built_in.map(|texts| known(texts).clone()))
                 .ok_or_else(missing)
+        };
+        let if_any = |written: Option<SpokenPhrase>, known: fn(&PaymentTexts) -> &String| {
+            let written = written.map(|SpokenPhrase(text)| text);
+            written.or_else(|| built_in.map(|texts| known(texts).clone())).unwrap_or_default()
         };
         let template = |written, name, known, placeholders: &[&str]| {
             let text = text(written, name, known)?;
@@ -80,6 +86,8 @@ impl LanguageTexts {
             stored: text(self.stored, "stored", |it| &it.stored)?,
             failed: text(self.failed, "failed", |it| &it.failed)?,
             unknown: text(self.unknown, "unknown", |it| &it.unknown)?,
+            receipt_sent: if_any(self.receipt_sent, |it| &it.receipt_sent),
+            no_receipt: if_any(self.no_receipt, |it| &it.no_receipt),
             confirm_amount: amount(self.confirm_amount, "confirmAmount", |it| &it.confirm_amount)?,
             confirm_amount_account: amount(self.confirm_amount_account, "confirmAmountAccount", |it| {
                 &it.confirm_amount_account

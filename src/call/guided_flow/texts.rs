@@ -43,6 +43,10 @@ pub struct PaymentTexts {
     pub failed: String,
     /// It is not known whether the payment went through. Said only if the model cannot.
     pub unknown: String,
+    /// The receipt was sent. Said only if the model cannot; empty in a language that has no such text.
+    pub receipt_sent: String,
+    /// No receipt can be sent to the caller's number. The same holds.
+    pub no_receipt: String,
     /// Asks for a yes to an amount, with `{amount}` in it.
     pub confirm_amount: String,
     /// The same for a debit of a bank account.

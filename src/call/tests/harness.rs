@@ -72,6 +72,7 @@ pub(in crate::call) fn settings() -> CallSettings {
         },
         welcome_greeting: Some(GREETING.to_owned()),
         disclosure: None,
+        sends_receipts: false,
         payment: payment::PaymentSettings::sample(),
         texts: TEXTS.clone(),
         is_guided: false,

@@ -9,7 +9,7 @@ use futures_util::{Stream, StreamExt, stream};
 const AT_ONCE: usize = 4;
 
 /// The calls that are played with PostgreSQL unless all are: of each kind of write, and of each fault, one.
-const WITH_POSTGRESQL: [&str; 8] = [
+const WITH_POSTGRESQL: [&str; 9] = [
     "happy-path",
     "bank-account",
     "outlives-its-server",
@@ -18,6 +18,7 @@ const WITH_POSTGRESQL: [&str; 8] = [
     "guided",
     "card-testing",
     "unknown-outcome",
+    "receipt",
 ];
 
 /// What calls are played on: the binary of this package, where they need it.

@@ -78,6 +78,10 @@ pub(super) enum CallerStep {
     LedgerRecovers,
     /// Outside the call: waits until Twilio has delivered a result.
     WaitsForResult,
+    /// Outside the call: Twilio reports the results that it held back until the call had ended.
+    LateResultsCome,
+    /// Outside the call: waits until the server has asked Twilio for a text message.
+    WaitsForMessage,
     /// Outside the call: an operator requests a call about this order, and must get this status.
     OperatorOrdersCall(&'static str, u16),
     /// Outside the call: somebody else calls, and hears this in place of the agent.
@@ -281,6 +285,18 @@ impl<'a> ScriptedCaller<'a> {
                     matches!(event, TranscriptEvent::CallbackDelivered { terminal: Some(_), .. })
                 };
                 self.wait_for_event(delivered, "for the result to be delivered").await
+            }
+            CallerStep::LateResultsCome => {
+                self.next_entry = self.transcript.len();
+                self.relay.twilio.report_late_results();
+                let delivered = |event: &TranscriptEvent| {
+                    matches!(event, TranscriptEvent::CallbackDelivered { terminal: Some(_), .. })
+                };
+                self.wait_for_event(delivered, "for a late result to be delivered").await
+            }
+            CallerStep::WaitsForMessage => {
+                let requested = |event: &TranscriptEvent| matches!(event, TranscriptEvent::MessageRequested { .. });
+                self.wait_for_event(requested, "for a text message").await
             }
             CallerStep::OperatorOrdersCall(reference, wanted) => {
                 let properties = json!({"phoneNumber": self.relay.caller_number, "callReference": reference});

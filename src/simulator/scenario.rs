@@ -127,6 +127,8 @@ pub(super) enum Expectation {
     BusinessNotified(&'static [&'static str]),
     /// The business was notified once that the call ended, for this reason, with this in the summary.
     CallEndNotified(&'static str, &'static str),
+    /// Twilio was asked for text messages to the caller with these texts in them, in order, and no others.
+    MessagesRequested(&'static [&'static str]),
     /// On exactly one call the caller heard the first text, and never the second.
     OneCallerHears(&'static str, &'static str),
 }

@@ -121,6 +121,8 @@ pub(crate) enum TranscriptEvent {
     ToolReturned { name: String, output: String },
     /// Twilio answered a request to the Payments API. `server` is the one that its `StatusCallback` names, if it does.
     PaymentsRequested { request: PaymentsRequest, status: u16, note: String, server: Option<String> },
+    /// The server asked Twilio to send a text message, which refused it with this error code, or took it.
+    MessageRequested { to: String, text: String, code: Option<u32> },
     /// A payment session was created.
     PaymentCreated { charge: Option<String>, how: String },
     /// The entry of a field is complete.

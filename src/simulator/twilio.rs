@@ -3,6 +3,7 @@
 mod calls;
 mod card;
 mod form;
+mod messages;
 mod payment_session;
 mod quirks;
 mod recording;
@@ -76,6 +77,7 @@ pub(super) fn router(twilio: ScriptedTwilio) -> Router {
         .route("/2010-04-01/Accounts/{account}/Calls.json", post(calls::create_call))
         .route("/2010-04-01/Accounts/{account}/Calls/{call}/Payments.json", post(rest::handle_create))
         .route("/2010-04-01/Accounts/{account}/Calls/{call}/Payments/{payment}", post(rest::handle_update))
+        .route("/2010-04-01/Accounts/{account}/Messages.json", post(messages::create_message))
         .fallback(rest::reject_unknown_route)
         .with_state(twilio)
 }
@@ -111,6 +113,7 @@ struct TwilioState {
     replies_by_key: HashMap<String, rest::CompletedRequest>,
     fault_count: usize,
     submission_count: usize,
+    message_count: usize,
 }
 
 /// The receiver of a keypad digit.

@@ -123,6 +123,7 @@ fn describe_event(event: &TranscriptEvent) -> Option<(&'static str, Style, Strin
         | TranscriptEvent::ResultRepeated { .. }
         | TranscriptEvent::LedgerFaultChanged { .. }
         | TranscriptEvent::BusinessNotified { .. }
+        | TranscriptEvent::MessageRequested { .. }
         | TranscriptEvent::CallEndNotified { .. }
         | TranscriptEvent::LedgerRead { .. } => return describe_payment_event(event),
         TranscriptEvent::DtmfSent
@@ -161,6 +162,10 @@ fn describe_payment_event(event: &TranscriptEvent) -> Option<(&'static str, Styl
         }
         TranscriptEvent::LedgerFaultChanged { what } => ("ledger", DIM, (*what).to_owned()),
         TranscriptEvent::BusinessNotified { state, .. } => ("server", DIM, format!("tells the business: {state}")),
+        TranscriptEvent::MessageRequested { text, code: None, .. } => ("Twilio", BOLD, format!("sends a text: {text}")),
+        TranscriptEvent::MessageRequested { code: Some(code), .. } => {
+            ("Twilio", BOLD, format!("sends no text message: error {code}"))
+        }
         TranscriptEvent::CallEndNotified { reason, .. } => {
             ("server", DIM, format!("tells the business: call.ended ({reason})"))
         }

@@ -189,6 +189,10 @@ impl ScriptedAgent<'_> {
         let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
         let tool = self.requested_tool(text);
         match tool {
+            _ if has(&["the receipt was sent to"]) => say("I have sent you a receipt by text message."),
+            _ if has(&["no receipt can be sent"]) => {
+                say("I cannot send you a receipt: your number takes no text messages.")
+            }
             _ if has(&["said no to"]) => say("All right, nothing is charged. What would you like to do instead?"),
             _ if has(&["no clear answer"]) => {
                 say("I am sorry, I got no clear answer, so nothing is charged. Shall I put you through to a person?")

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{Expectation, Scenario};
 use crate::simulator::leak_scan::{self, CapturedOutput};
+use crate::simulator::relay::CALLER_NUMBER;
 use crate::simulator::transcript::{TranscriptEntry, TranscriptEvent};
 use crate::simulator::twilio::{PAYMENT_TOKEN, PaymentsRequest};
 
@@ -192,6 +193,7 @@ impl TranscriptChecks<'_> {
                 })
             }
             Expectation::Action(verb) => self.check_action(verb),
+            Expectation::MessagesRequested(wanted) => self.check_messages(wanted),
             Expectation::DeveloperMessage(words) => {
                 let told = self
                     .any(|event| matches!(event, TranscriptEvent::DeveloperMessage { text } if text.contains(words)));
@@ -252,6 +254,18 @@ impl TranscriptChecks<'_> {
             })
             .collect();
         ScenarioCheck::ensure(format!("payments: {}", format_amounts(wanted)), made == wanted, || format_amounts(&made))
+    }
+
+    /// Checks the text messages that Twilio was asked for.
+    fn check_messages(&self, wanted: &[&str]) -> ScenarioCheck {
+        let asked = self.events().filter_map(|event| match event {
+            TranscriptEvent::MessageRequested { to, text, .. } => Some((to.as_str(), text.as_str())),
+            _ => None,
+        });
+        let asked: Vec<(&str, &str)> = asked.collect();
+        let fits = asked.len() == wanted.len()
+            && asked.iter().zip(wanted).all(|((to, text), words)| *to == CALLER_NUMBER && text.contains(words));
+        ScenarioCheck::ensure(format!("text messages to the caller: {wanted:?}"), fits, || format!("{asked:?}"))
     }
 
     fn check_results(&self, wanted: &[&str]) -> ScenarioCheck {

@@ -19,6 +19,7 @@ mod orders;
 mod outbound;
 mod outcomes;
 mod own_tools;
+mod receipts;
 mod several_servers;
 mod usage_limits;
 mod velocity_limits;
@@ -42,6 +43,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         orders::all(),
         own_tools::all(),
         outcomes::all(),
+        receipts::all(),
         faults::all(),
         entries::all(),
         velocity_limits::all(),

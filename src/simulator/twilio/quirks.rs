@@ -24,6 +24,8 @@ pub(crate) struct Quirks {
     pub empty_error_type: bool,
     /// The request that Twilio refuses.
     pub refusal: Option<ScriptedRefusal>,
+    /// The error code with which Twilio refuses text messages.
+    pub message_refusal: Option<u32>,
     /// The value of `Result` after `Status=cancel`.
     pub cancel_result: &'static str,
     /// Captured digits also arrive as `dtmf` frames.
@@ -59,6 +61,7 @@ impl Default for Quirks {
             card_mask: CardMask::X,
             empty_error_type: false,
             refusal: None,
+            message_refusal: None,
             cancel_result: "transaction-cancelled",
             leak_dtmf: false,
             submissions: Vec::new(),

@@ -8,9 +8,10 @@ mod faults;
 #[expect(dead_code, reason = "not all of a call is used")]
 #[path = "ledger/payment_call.rs"]
 mod payment_call;
+#[path = "ledger/receipts.rs"]
+mod receipts;
 #[expect(dead_code, reason = "not all clients are used")]
 mod server;
-#[expect(dead_code, reason = "not all ways to run a server are used")]
 #[path = "ledger/server_process.rs"]
 mod server_process;
 #[expect(dead_code, reason = "not all stand-ins are used")]

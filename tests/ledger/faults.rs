@@ -30,7 +30,7 @@ async fn report_field(server: &Server, sid: &str, at: usize) {
 impl Harness {
     async fn in_dir(work_dir: WorkDir) -> Self {
         let openai = QueuedOpenAi::start(&REPLIES[..9]).await.unwrap();
-        Self { call: PaymentCall { stand_ins: StandIns::start(None).await, openai }, work_dir }
+        Self { call: PaymentCall { stand_ins: StandIns::start(None).await, openai, number: None }, work_dir }
     }
 
     /// Runs a call until its payment is submitted. Returns the payment SID.
@@ -231,7 +231,7 @@ async fn a_copied_ledger_is_used_only_with_take_over() {
     let running = harness.serve().await;
     let (_socket, sid) = harness.submit_payment(&running.server).await;
     let openai = QueuedOpenAi::start(&[]).await.unwrap();
-    let call = PaymentCall { stand_ins: harness.stand_ins.clone(), openai };
+    let call = PaymentCall { stand_ins: harness.stand_ins.clone(), openai, number: None };
     let other = Harness { call, work_dir: WorkDir::new() };
     std::fs::create_dir(other.work_dir.data_dir()).unwrap();
     for file in std::fs::read_dir(harness.work_dir.data_dir()).unwrap().flatten() {

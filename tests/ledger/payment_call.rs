@@ -52,11 +52,17 @@ pub(crate) const REPLIES: [ModelReply; 10] = [
 pub(crate) struct PaymentCall {
     pub(crate) stand_ins: StandIns,
     pub(crate) openai: QueuedOpenAi,
+    /// The caller's number. `None`: it is withheld.
+    pub(crate) number: Option<&'static str>,
 }
 
 impl PaymentCall {
     pub(crate) async fn start(stop_at: Option<Checkpoint>) -> Self {
-        Self { stand_ins: StandIns::start(stop_at).await, openai: QueuedOpenAi::start(&REPLIES).await.unwrap() }
+        Self {
+            stand_ins: StandIns::start(stop_at).await,
+            openai: QueuedOpenAi::start(&REPLIES).await.unwrap(),
+            number: None,
+        }
     }
 
     /// Runs the call from beginning to end on a server. What Twilio reports goes `to` another one, perhaps, at the paths that
@@ -68,7 +74,13 @@ impl PaymentCall {
         path: impl Fn(&str) -> String,
         answered: &mut Vec<String>,
     ) -> reqwest::Result<()> {
-        let mut socket = connect_call(on).await;
+        let mut socket = match self.number {
+            Some(number) => {
+                let parameters = json!({"callReference": "order-7", "amountDue": "25.00"});
+                on.connect_call_from(number, CALL, &parameters).await
+            }
+            None => connect_call(on).await,
+        };
         socket.say("I would like to pay 25 dollars.").await.unwrap();
         self.stand_ins.wait_until("opened", |received| !received.twilio_requests.is_empty()).await;
         let sid = self.stand_ins.received(|received| received.twilio_requests[0].0.clone());

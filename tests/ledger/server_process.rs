@@ -63,6 +63,12 @@ impl WorkDir {
         self.directory.join("data")
     }
 
+    /// Writes `serverConfig.json` for the servers that start from now on.
+    pub(crate) fn write_server_config(&self, text: &str) {
+        std::fs::create_dir_all(self.directory.join("assets")).unwrap();
+        std::fs::write(self.directory.join("assets/serverConfig.json"), text).unwrap();
+    }
+
     pub(crate) fn ledger_path(&self) -> PathBuf {
         self.data_dir().join("crelay-payments.db")
     }

@@ -40,6 +40,8 @@ pub(crate) enum Checkpoint {
     ResultReported,
     /// The business has accepted the event.
     Delivered,
+    /// Twilio has received the request for a text message and has not responded.
+    MessageReceived,
 }
 
 /// The requests that Twilio and the business received.
@@ -47,6 +49,8 @@ pub(crate) enum Checkpoint {
 pub(crate) struct ReceivedRequests {
     /// The requests to Twilio: payment SID, change and idempotency key.
     pub twilio_requests: Vec<(String, String, String)>,
+    /// The text messages: to whom, and the text.
+    pub messages: Vec<(String, String)>,
     /// The path of the status callback of the newest one.
     pub callback_path: Option<String>,
     /// The webhook events with a valid signature.
@@ -155,7 +159,15 @@ impl CheckpointLog {
 
     /// Records a request to Twilio, and reaches its checkpoint.
     async fn receive(&self, request: TwilioRequest) {
-        let TwilioRequestKind::Payments(change) = request.kind else { return };
+        let change = match request.kind {
+            TwilioRequestKind::Payments(change) => change,
+            TwilioRequestKind::Message => {
+                let message = (request.field("To").unwrap().to_owned(), request.field("Body").unwrap().to_owned());
+                self.record(|received| received.messages.push(message));
+                return self.reach(Checkpoint::MessageReceived).await;
+            }
+            TwilioRequestKind::Call => return,
+        };
         let callback = request.field("StatusCallback").unwrap().strip_prefix(BASE_URL).unwrap().to_owned();
         let (what, key) = (change.parameter().to_owned(), request.field("IdempotencyKey").unwrap().to_owned());
         let is_first = self.record(|received| {

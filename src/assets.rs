@@ -26,6 +26,7 @@ pub use fuzzing::check_asset;
 pub use library::{Library, LoadedLibrary};
 pub use manifest::ToolDefinition;
 pub use reload::{AssetWatcher, Assets, CurrentAssets, LoadAssetsError, ReloadRequests};
+pub(crate) use schema::outbound::OutboundRules;
 pub use schema::server_config::ServerConfig;
-pub(crate) use schema::server_config::{DETECTED_LANGUAGE, DisclosureProblem};
+pub(crate) use schema::server_config::{DETECTED_LANGUAGE, DisclosureProblem, WELCOME_GREETING};
 pub use upload::{UploadError, UploadStatus, upload};

@@ -7,6 +7,7 @@
 
 mod agent_output;
 mod business_tools;
+mod call_recording;
 mod caller_input;
 mod caller_language;
 mod caller_signals;
@@ -17,7 +18,6 @@ mod compliance_text;
 mod consent_lexicon;
 mod consent_question;
 mod courtesy;
-mod disclosure;
 mod ending;
 mod event;
 mod external_calls;
@@ -30,6 +30,8 @@ mod keypad;
 mod known_calls;
 mod localized_message;
 mod model_response;
+mod notices;
+mod payment_authorization;
 mod payment_window;
 mod payments;
 mod phase;
@@ -42,6 +44,7 @@ mod silence;
 mod speakable;
 mod speech;
 mod spoken_amount;
+mod spoken_details;
 #[cfg(test)]
 mod tests;
 mod tool;
@@ -61,9 +64,15 @@ pub(crate) use history::{AgentMessage, ConversationItem, MessagePhase, ToolCall}
 pub(crate) use input_refusal::InputRefusal;
 pub(crate) use journal::{CallState, ChangedItem, JournalCursor};
 pub(crate) use localized_message::LocalizedMessage;
+pub(crate) use payment_authorization::{
+    AuthorizationSettings, BANK_DEBIT_CONTENTS, BANK_DEBIT_PLACEHOLDERS, STORED_CARD_CONTENTS,
+    STORED_CARD_PLACEHOLDERS, WallClock,
+};
 pub(crate) use progress::{CallProgress, LineStatus, PaymentProgress};
 pub(crate) use resume::ResumedCall;
-pub(crate) use settings::{CallEnvironment, CallMessages, CallSettings, KeypadSettings, SilenceSettings};
+pub(crate) use settings::{
+    CallEnvironment, CallMessages, CallSettings, KeypadSettings, RecordingSettings, SilenceSettings,
+};
 #[cfg(any(fuzzing, test))]
 pub(crate) use speakable::make_speakable;
 pub(crate) use tool::{
@@ -86,14 +95,15 @@ use crate::payment::{PaymentIdGenerator, PaymentLogEntry, PriorPayments};
 use crate::phone_number::PhoneNumber;
 use crate::redact::Redactor;
 use crate::relay::{LanguageSwitch, OutgoingFrame, Setup};
+use call_recording::CallRecording;
 use caller_language::CallerLanguage;
 use caller_speech::CallerSpeech;
 use charge_authorization::{ChargeAuthorization, ChargeStatus};
 use consent_question::ConsentQuestion;
-use disclosure::Disclosure;
 use guided_flow::GuidedFlow;
 use history::History;
 use keypad::Keypad;
+use notices::Notices;
 use payment_window::PaymentWindow;
 use payments::CallPayments;
 use phase::Phase;
@@ -127,7 +137,8 @@ pub(crate) struct Call {
     question: Option<ConsentQuestion>,
     silence_timer: SilenceTimer,
     usage: CallUsage,
-    disclosure: Disclosure,
+    notices: Notices,
+    recording: CallRecording,
     /// Listen mode is on: the model's text is not spoken.
     listen_only: bool,
     caller_language: CallerLanguage,
@@ -135,6 +146,9 @@ pub(crate) struct Call {
     switched_languages: Option<LanguageSwitch>,
     /// What is reported of the end, once the call has ended.
     ending: CallEnding,
+    /// Whether this server placed the call.
+    is_outbound: bool,
+    clock: WallClock,
     now: Instant,
     actions: Vec<Action>,
 }
@@ -150,10 +164,12 @@ impl Call {
         request: Option<&str>,
         known: &PriorPayments,
         nonce: Uuid,
-        now: Instant,
+        clock: WallClock,
     ) -> (Self, Vec<Action>) {
-        let mut call = Self::new(settings, setup, request, known, nonce, now);
-        match call.settings.welcome_greeting.clone().filter(|_| !setup.is_reconnect()) {
+        let mut call = Self::new(settings, setup, request, known, nonce, clock);
+        let of_placed_call = call.settings.outbound_greeting.clone().filter(|_| setup.is_outbound());
+        let greeting = of_placed_call.or_else(|| call.settings.welcome_greeting.clone());
+        match greeting.filter(|_| !setup.is_reconnect()) {
             Some(greeting) => call.record_greeting(&greeting),
             None if call.settings.has_telephone => call.turn.require_response(),
             None => {}
@@ -168,8 +184,9 @@ impl Call {
         request: Option<&str>,
         known: &PriorPayments,
         nonce: Uuid,
-        now: Instant,
+        clock: WallClock,
     ) -> Self {
+        let now = clock.now;
         let parameters = merge_parameters(setup, request);
         let terms = settings.payment.parse_call_terms(&parameters).map(Arc::new);
         let details = prompts::call_details(setup, request, &terms, settings.confirm_due, known);
@@ -191,11 +208,14 @@ impl Call {
             question: None,
             silence_timer: SilenceTimer::new(&settings.silence, now),
             usage: CallUsage::new(&settings.usage_limits, settings.has_telephone, now),
-            disclosure: Disclosure::new(settings.disclosure.is_some(), known.is_disclosed),
+            notices: Notices::new(&settings, known),
+            recording: CallRecording::default(),
             listen_only: settings.listen_only,
             caller_language: CallerLanguage::default(),
             switched_languages: None,
             ending: CallEnding::default(),
+            is_outbound: setup.is_outbound(),
+            clock,
             now,
             actions: Vec::new(),
             settings,
@@ -203,6 +223,8 @@ impl Call {
         call.history.push(ConversationItem::Developer(details));
         call.record_known_charges(known);
         call.payments.remember(&known.sessions);
+        call.payment_window.record_past(known.is_unread);
+        call.restore_recording(&known.recording);
         call
     }
 
@@ -229,6 +251,8 @@ impl Call {
     fn learn_payments(&mut self, known: &PriorPayments) {
         self.record_known_charges(known);
         self.payments.remember(&known.sessions);
+        self.payment_window.record_past(known.is_unread);
+        self.restore_recording(&known.recording);
         if !known.on_call.is_empty() {
             self.note(prompts::payments_by_now(known));
         }
@@ -240,7 +264,7 @@ impl Call {
         if self.phase.is_closed() {
             return Vec::new();
         }
-        self.note_disclosure_quiet();
+        self.note_quiet();
         let (was_open, was_submitted) = (self.payments.is_open(), self.payments.is_submitting());
         match event {
             CallEvent::RelayFrame(frame) => self.handle_frame(frame),
@@ -253,6 +277,7 @@ impl Call {
             CallEvent::ExternalToolCall { id, request, call } => self.accept_external_call(id, request, call),
             CallEvent::ExternalCallWithdrawn(id) => self.turn.withdraw_external_call(id),
             CallEvent::ToolFinished { run, outcome } => self.finish_tool(run, outcome),
+            CallEvent::RecordingAnswered { step, answer } => self.apply_recording_answer(step, &answer),
             CallEvent::ToolDelayed { run, text } => self.handle_tool_delay(run, text),
             CallEvent::SocketLost => self.handle_socket_lost(),
             CallEvent::SocketResumed => self.handle_socket_resumed(),
@@ -268,6 +293,9 @@ impl Call {
         self.advance();
         if was_open && !self.payments.is_open() {
             self.payment_window.record_closed(was_submitted, now);
+        }
+        if !self.turn.has_notes() {
+            self.payments.record_told();
         }
         std::mem::take(&mut self.actions)
     }
@@ -285,7 +313,8 @@ impl Call {
             && !is_speaking
             && !self.is_caller_speaking()
             && !self.is_card_entry_possible()
-            && !self.is_disclosure_pending()
+            && !self.is_notice_pending()
+            && !self.is_recording_changing()
             && self.keypad_deadline().is_none()
     }
 
@@ -307,7 +336,14 @@ impl Call {
         match self.phase {
             Phase::Live | Phase::Closing(_) if self.turn.is_busy() => {
                 let ends = self.length_deadline();
-                return self.keypad_deadline().into_iter().chain(self.tool_delay_deadline()).chain(ends).min();
+                let recording = self.recording_deadline();
+                return self
+                    .keypad_deadline()
+                    .into_iter()
+                    .chain(self.tool_delay_deadline())
+                    .chain(ends)
+                    .chain(recording)
+                    .min();
             }
             Phase::Live | Phase::Closing(_) => {}
             Phase::Parked { .. } | Phase::EndSent { .. } | Phase::Ended { .. } => {
@@ -318,16 +354,13 @@ impl Call {
         let caller_quiet = self.caller_speech.deadline(self.payments.is_open());
         let quiet = self.speech.quiet_from(self.now);
         let held = self.turn.held_until().filter(|_| {
-            self.turn.is_response_owed()
-                || self.has_open_question()
-                || self.phase.is_closing()
-                || self.is_disclosure_owed()
+            self.turn.is_response_owed() || self.has_open_question() || self.phase.is_closing() || self.is_notice_owed()
         });
         let reminder = self.silence_timer.deadline(self.settings.silence.threshold);
         let stall = self.payments.stall_deadline(self.settings.stall_timeout);
         let stall = stall.filter(|_| self.phase.is_live() && !self.has_open_question());
         let (guidance, statement) = (self.guided_flow.prompt_due_at(), self.question_deadline());
-        [caller_quiet, keyed, quiet, held, guidance, statement, self.disclosure.earliest_end()]
+        [caller_quiet, keyed, quiet, held, guidance, statement, self.notices.earliest_end(), self.recording_deadline()]
             .into_iter()
             .flatten()
             .filter(|at| *at > self.now)
@@ -343,7 +376,10 @@ impl Call {
             return self.handle_hang_up();
         }
         match self.phase {
-            Phase::Ended { .. } => return self.close_if_finished(),
+            Phase::Ended { .. } => {
+                self.drop_held_tools();
+                return self.close_if_finished();
+            }
             Phase::EndSent { .. } => return,
             Phase::Live | Phase::Closing(_) | Phase::Parked { .. } => {}
         }
@@ -351,8 +387,9 @@ impl Call {
             return;
         }
         self.check_keypad();
-        self.check_disclosure();
+        self.check_notices();
         self.start_tools();
+        self.check_recording();
         self.drop_void_question();
         self.advance_guided_flow();
         self.yield_to_due_prompt();
@@ -365,7 +402,9 @@ impl Call {
             return self.silence_timer.record_activity(self.now);
         }
         self.check_payment_stall();
-        self.say_due_prompt();
+        if !self.is_pause_awaited() {
+            self.say_due_prompt();
+        }
         if self.phase.is_closing() {
             self.finish_closing();
         } else {
@@ -392,7 +431,7 @@ impl Call {
             || self.turn.is_busy()
             || self.turn.is_response_owed()
             || self.has_open_question()
-            || self.is_disclosure_owed()
+            || self.is_notice_owed()
             || !self.phase.is_live();
         if active || self.payments.is_open() || self.is_caller_speaking() || quiet_since > self.now {
             return self.silence_timer.record_activity(self.now);
@@ -444,7 +483,7 @@ impl Call {
 
     /// Sends a complete utterance in `frame` and adds it to the history, after the disclosure if that is owed.
     fn send_utterance(&mut self, text: &str, frame: OutgoingFrame) {
-        self.say_disclosure();
+        self.say_notices();
         let position = self.history.push(ConversationItem::Agent(text.into()));
         self.send_at(position, text, frame);
     }
@@ -460,7 +499,7 @@ impl Call {
     /// Adds the welcome greeting to the history. Twilio speaks it from the TwiML.
     fn record_greeting(&mut self, greeting: &str) {
         let position = self.history.push(ConversationItem::Agent(greeting.into()));
-        self.find_disclosure(greeting, position);
+        self.find_notices(greeting, position);
         self.speech.record_sent(position, greeting, self.now);
         self.speech.close_cycle();
     }

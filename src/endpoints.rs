@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
-use crate::assets::CurrentAssets;
+use crate::assets::{CurrentAssets, WELCOME_GREETING};
 use crate::call::{CallMessages, LocalizedMessage};
 use crate::config::{self, PublicUrl};
 use crate::ledger::Ledger;
@@ -276,6 +276,14 @@ impl VoiceWebhook {
             attributes: library.server.relay_attributes(self.business_name.as_deref()),
             languages: library.server.languages.clone(),
             parameters,
+        }
+    }
+
+    /// Has a call that this server places begin with who calls.
+    fn greet_as_caller(&self, relay: &mut ConversationRelay) {
+        if let Some(greeting) = self.assets.library().server.outbound_greeting(self.business_name.as_deref()) {
+            relay.attributes.retain(|(name, _)| name != WELCOME_GREETING);
+            relay.attributes.push((WELCOME_GREETING.to_owned(), greeting));
         }
     }
 

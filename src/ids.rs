@@ -17,6 +17,10 @@ pub enum CallResource {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PaymentResource {}
 
+/// A recording of a call (`RE…`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RecordingResource {}
+
 /// A text message (`SM…`, or `MM…` with media).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MessageResource {}
@@ -26,6 +30,9 @@ pub type CallSid = Sid<CallResource>;
 
 /// The SID of one payment session. The status callback carries it as `Sid`.
 pub type PaymentSid = Sid<PaymentResource>;
+
+/// The SID of a recording.
+pub type RecordingSid = Sid<RecordingResource>;
 
 /// The SID of a text message.
 pub type MessageSid = Sid<MessageResource>;

@@ -27,11 +27,13 @@ mod maintenance;
 mod missed_callbacks;
 mod orders;
 mod outbound_orders;
+mod outbound_rules;
 mod outbox;
 mod payment;
 mod personal_data;
 mod receipts;
 mod recorded_steps;
+mod recordings;
 mod recovery;
 mod refunds;
 mod report;
@@ -126,6 +128,8 @@ struct LedgerInner {
     write_buffer: WriteBuffer,
     waiting_records: WaitingRecords,
     faults: FaultTracker,
+    /// It was logged that something is sealed with another key.
+    has_warned_of_key: AtomicBool,
     /// Payments that an earlier server or a broken session left open, until their recovery is finished.
     recovering: watch::Sender<HashSet<(CallSid, PaymentId)>>,
     /// Notified when an outcome was written to the outbox.

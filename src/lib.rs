@@ -13,6 +13,7 @@ mod call_claim;
 mod call_identity;
 mod call_stage;
 mod call_token;
+mod calling_rules;
 #[cfg(test)]
 mod captured_log;
 pub mod check;
@@ -40,6 +41,7 @@ pub mod phone_number;
 pub mod proof;
 mod receipts;
 pub mod reconcile;
+mod recording;
 mod recovery;
 pub mod redact;
 mod relay;

@@ -42,7 +42,9 @@ pub use caller_attestation::{CallerAttestation, ParseCallerAttestationError};
 pub use capture::{CallbackEffect, Capture, CaptureStage, InvalidTransition, RequestKind};
 #[cfg(test)]
 pub(crate) use capture::{RestoreCaptureError, lives};
-pub use consent::{ConsentAnswer, ConsentPurpose, ConsentRecord, SpokenStatement, text_version};
+pub use consent::{
+    ConsentAnswer, ConsentPurpose, ConsentRecord, NoticeKind, SpokenStatement, text_sha256, text_version,
+};
 pub use field::{Field, Fields};
 #[cfg(any(fuzzing, test))]
 pub use fuzzing::check_payment_callback;
@@ -112,6 +114,8 @@ pub struct UpdatePayment {
     pub idempotency_key: IdempotencyKey,
     /// The action to request.
     pub action: UpdateAction,
+    /// The caller's authorisation to submit the payment, if it needs one. The ledger records it with the request.
+    pub authorization: Option<Box<ConsentRecord>>,
     /// Why the server gives up the payment, if it does. The ledger records it whatever Twilio responds.
     pub abandon_reason: Option<&'static str>,
     /// Whether it is sent only if this server certainly has the call: where several share the ledger, another one may have gone
@@ -119,6 +123,22 @@ pub struct UpdatePayment {
     pub needs_claim: bool,
     /// The language, as a BCP 47 code, of the receipt that the caller gets if this submission succeeds. `None` for none.
     pub receipt_language: Option<String>,
+}
+
+impl UpdatePayment {
+    /// An update that does nothing but `action`.
+    pub fn new(id: PaymentId, payment_sid: PaymentSid, idempotency_key: IdempotencyKey, action: UpdateAction) -> Self {
+        Self {
+            id,
+            payment_sid,
+            idempotency_key,
+            action,
+            authorization: None,
+            abandon_reason: None,
+            needs_claim: false,
+            receipt_language: None,
+        }
+    }
 }
 
 /// The action of an update: exactly one of `Capture` and `Status` on the wire.

@@ -4,10 +4,12 @@ mod country_codes;
 mod destinations;
 mod north_america;
 mod special_ranges;
+mod time_zones;
 
 pub(crate) use destinations::is_emergency_number;
 pub use destinations::{AllowedDestinations, DestinationError, NumberPrefix, ParseNumberPrefixError};
 pub use special_ranges::SpecialRangeKind;
+pub(crate) use time_zones::find_time_zones;
 
 use std::fmt;
 use std::str::FromStr;

@@ -301,6 +301,7 @@ fn session_context(
             payment: config.payment.clone(),
             business_name: config.business_name.clone(),
             business_phone: config.business_phone.clone(),
+            from_number: config.twilio.from_number.clone(),
             resume_timeout: config.resume_timeout,
             play_media_hosts: config.play_media_hosts.clone(),
             sms_allowed_numbers: config.sms_allowed.clone(),
@@ -310,7 +311,7 @@ fn session_context(
         twilio: Arc::new(twilio),
         server,
         fleet: fleet.map(Arc::new),
-        put_away_calls: session::PutAwayCalls::default(),
+        ending_calls: session::EndingCalls::default(),
         business_tools: Arc::new(business_tools),
         calls,
         admission: session::SocketAdmission::new(

@@ -19,6 +19,7 @@ mod liveness;
 mod parameters;
 pub(crate) mod payment_log;
 mod pending_calls;
+mod recording;
 mod registry;
 mod shared_calls;
 mod shared_settings;
@@ -33,7 +34,7 @@ pub(crate) use admission::SocketAdmission;
 pub(crate) use agent_config::{CONTEXT_KEY, MANIFEST_KEY};
 pub(crate) use chat::{ChatMessage, ChatReplyError, ReplyPart};
 pub(crate) use chats::{Chats, SendChatMessageError};
-pub(crate) use claims::PutAwayCalls;
+pub(crate) use claims::EndingCalls;
 pub(crate) use context::SessionContext;
 pub(crate) use external_calls::{ExternalAnswer, ExternalToolCall};
 pub(crate) use hand_over::{HandOvers, is_moved};
@@ -55,7 +56,7 @@ use zeroize::Zeroize as _;
 
 use crate::assets::Library;
 use crate::call::{Action, Call, CallEnding, CallEvent, CallProgress, ContextKeys};
-use crate::payment::{ConsentRecord, PaymentLogEntry, SpokenStatement};
+use crate::payment::{ConsentRecord, NoticeKind, PaymentLogEntry, SpokenStatement};
 use crate::relay::IncomingFrame;
 use crate::response_service::CallResponseService;
 use crate::telemetry::{CallTotals, ToolSpan, TurnRecord};
@@ -194,10 +195,10 @@ impl Session {
                 self.payment_ended_at = Some(handled);
             }
         };
-        // Unread messages are dropped, but payment results among them are logged.
+        // Unread messages are dropped, but payment results among them are logged, unless another server tells them.
         self.inputs.mailbox.close();
         while let Ok(message) = self.inputs.mailbox.try_recv() {
-            if let SessionMessage::PaymentStatus(status) = &*message {
+            if let (SessionMessage::PaymentStatus(status), false) = (&*message, end == SessionEnd::HandedOver) {
                 payment_log::log_late_result(status);
             }
         }
@@ -495,6 +496,7 @@ impl Session {
                 }
                 Action::StopModel => self.inputs.response = ModelResponse::default(),
                 Action::RunTool { run, tool } => self.tools.spawn(&self.agent_config, run, tool),
+                Action::ControlRecording(request) => self.tools.control_recording(request),
                 Action::ReturnToolOutput { id, output } => self.external_calls.answer(id, output),
                 Action::ChangeContext(keys) => self.apply_keys(&keys, None),
                 Action::Record(entry) => {
@@ -512,8 +514,8 @@ impl Session {
                         PaymentLogEntry::ConsentAnswered(agreed) => {
                             record_statement(&self.context, &self.tools.context, agreed);
                         }
-                        PaymentLogEntry::Disclosed(heard) => {
-                            record_disclosure(&self.context, &self.tools.context, heard);
+                        PaymentLogEntry::NoticeHeard(kind, heard) => {
+                            record_notice(&self.context, &self.tools.context, kind, heard);
                         }
                         _ => {}
                     }
@@ -580,12 +582,12 @@ fn record_statement(context: &SessionContext, tool_context: &Arc<ToolContext>, a
     context.tasks.spawn(work.in_current_span());
 }
 
-/// Records that the caller has heard the disclosure, in a separate task.
-fn record_disclosure(context: &SessionContext, tool_context: &Arc<ToolContext>, heard: SpokenStatement) {
+/// Records that the caller has heard a notice, in a separate task.
+fn record_notice(context: &SessionContext, tool_context: &Arc<ToolContext>, kind: NoticeKind, heard: SpokenStatement) {
     let tool_context = tool_context.clone();
     let work = async move {
-        if let Err(error) = tool_context.ledger.record_disclosure(&tool_context.call, &heard).await {
-            error!(event = "ledger.disclosure_lost", %error, "That the caller heard the disclosure could be neither written nor buffered.");
+        if let Err(error) = tool_context.ledger.record_notice(&tool_context.call, kind, &heard).await {
+            error!(event = "ledger.notice_lost", notice = kind.as_str(), %error, "That the caller heard a notice could be neither written nor buffered.");
         }
     };
     context.tasks.spawn(work.in_current_span());

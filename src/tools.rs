@@ -10,11 +10,14 @@
 
 mod business_tool;
 mod change_context;
+mod do_not_call;
+mod recording;
 mod send_receipt;
 mod send_sms;
 mod start_capture;
 mod update_payment;
 
+pub(crate) use recording::control_recording;
 pub(crate) use start_capture::open_session;
 pub(crate) use update_payment::update_payment;
 
@@ -87,6 +90,7 @@ pub(crate) async fn run(context: &ToolContext, agent: &AgentTools, tool: Tool) -
         Tool::UpdatePayment(update) => update_payment(context, &update).await,
         Tool::SendSms { to, body } => send_sms::send_sms(context, agent, &to, &body).await,
         Tool::SendReceipt(sid) => send_receipt::send_receipt(agent, &sid).await,
+        Tool::DoNotCall { number } => do_not_call::do_not_call(context, &number).await,
         Tool::ChangeContext { keys, .. } => change_context::change_context(&agent.library, keys),
         Tool::Business { name, arguments } => business_tool::business_tool(context, agent, &name, &arguments).await,
     }

@@ -7,6 +7,7 @@ mod error;
 mod messages;
 mod payment_refusal;
 mod payments;
+mod recordings;
 mod rest;
 mod signature;
 mod signature_keys;

@@ -285,6 +285,7 @@ impl Seed {
         let statement = ConsentRecord {
             purpose: ConsentPurpose::Charge(Amount::parse("25", Currency::USD).unwrap().unwrap()),
             text: STATEMENT.to_owned(),
+            sha256: crelay_payments::payment::text_sha256(STATEMENT),
             language: "en-US".to_owned(),
             text_version: "0a1b2c3d".to_owned(),
             answer: ConsentAnswer::Yes,

@@ -63,6 +63,17 @@ pub enum AssetError {
         /// The problem.
         what: String,
     },
+    /// Calls are recorded while card or account details are captured.
+    #[error(
+        "{file}: Recording.pauseDuringCapture is false, and the manifest {manifest} takes payments: the tones of a card may be in \
+         the recording; remove it, or set Pci.acceptNonCompliant to true"
+    )]
+    UnpausedRecording {
+        /// The name of the `serverConfig.json`.
+        file: String,
+        /// The key of a manifest that takes payments.
+        manifest: String,
+    },
     /// An attribute that is not PCI compliant is set where payments can be taken.
     #[error(
         "{file}: {attributes} of <ConversationRelay> feeds a product of Twilio that is not PCI compliant, and the manifest \
@@ -154,12 +165,21 @@ pub enum AssetWarning {
         /// The attributes that are set.
         attributes: String,
     },
-    /// A text of `Compliance` is missing in a language of the session.
-    #[error("{file}: Compliance.{text} has no text in {code}: callers get it in another language")]
+    /// Calls are recorded while card or account details are captured, and that is accepted.
+    #[error(
+        "{file}: Recording.pauseDuringCapture is false, so that the tones of a card may be in the recording; \
+         Pci.acceptNonCompliant accepts that"
+    )]
+    AcceptedUnpausedRecording {
+        /// The file.
+        file: String,
+    },
+    /// A text that is required is missing in a language of the session.
+    #[error("{file}: {text} has no text in {code}: callers get it in another language")]
     MissingText {
         /// The file.
         file: String,
-        /// The key of the text.
+        /// The path of the text.
         text: &'static str,
         /// The BCP 47 code of the language.
         code: String,

@@ -323,6 +323,55 @@ fn extra_attributes_are_passed_on_as_they_are() {
 }
 
 #[test]
+fn a_recording_that_is_not_paused_is_an_error_where_payments_can_be_taken() {
+    let config = |recording: &str, accepts: bool| {
+        format!(r#"{{ "Recording": {recording}, "Pci": {{ "acceptNonCompliant": {accepts} }} }}"#)
+    };
+    let unpaused = config(r#"{ "enabled": true, "pauseDuringCapture": false }"#, false);
+    let refused = load_config(&unpaused).unwrap_err();
+    assert!(
+        refused.starts_with(
+            "serverConfig.json: Recording.pauseDuringCapture is false, and the manifest PaymentToolManifest"
+        ) && refused.contains("Pci.acceptNonCompliant"),
+        "{refused}"
+    );
+    let (assets, warnings) = load_config(&config(r#"{ "enabled": true, "pauseDuringCapture": false }"#, true)).unwrap();
+    assert!(assets.server.records_captures() && warnings.len() == 1 && warnings[0].contains("accepts"), "{warnings:?}");
+    let no_payments = TestDirectory::with(&[("serverConfig.json", &unpaused), ("PaymentToolManifest.json", "[]")]);
+    assert!(no_payments.load().unwrap().1.is_empty(), "nothing takes payments");
+    for quiet in [r#"{ "enabled": true }"#, r#"{ "enabled": false, "pauseDuringCapture": false }"#, "{}"] {
+        let (assets, warnings) = load_config(&config(quiet, false)).unwrap();
+        assert!(warnings.is_empty(), "{warnings:?}");
+        assert_eq!(assets.server.recording.is_some(), quiet.contains("true"), "{quiet}");
+    }
+}
+
+#[test]
+fn a_recording_is_always_announced() {
+    let settings = |config: &str, name| load_config(config).unwrap().0.server.recording_settings(name).unwrap();
+    let heard = |config: &str, code: &str, name| settings(config, name).announcement.find(code).unwrap().text.clone();
+    let built_in = r#"{ "Recording": { "enabled": true } }"#;
+    assert_eq!(heard(built_in, "en-AU", None), "This call is being recorded.");
+    assert_eq!(heard(built_in, "de-CH", None), "Dieses Gespräch wird aufgezeichnet.");
+    assert!(settings(built_in, None).pauses_for_capture);
+    let own = r#"{ "Recording": { "enabled": true, "announcement": { "en": "{business} records this." } } }"#;
+    assert_eq!(heard(own, "en-US", Some("Acme")), "Acme records this.");
+    assert_eq!(heard(own, "en-US", None), "This call is being recorded.", "nobody is named");
+    for (announcement, why) in
+        [("false", "always announced"), (r#"{ "en": "{amount}" }"#, "{amount} is no placeholder")]
+    {
+        let refused = load_config(&format!(r#"{{ "Recording": {{ "announcement": {announcement} }} }}"#)).unwrap_err();
+        assert!(refused.contains(why), "{refused}");
+    }
+    let italian = r#"{ "Recording": { "enabled": true }, "Languages": [{ "code": "it-IT" }] }"#;
+    let (_, warnings) = load_config(italian).unwrap();
+    assert!(
+        warnings.iter().any(|warning| warning.contains("Recording.announcement has no text in it-IT")),
+        "{warnings:?}"
+    );
+}
+
+#[test]
 fn attributes_that_are_not_compliant_are_an_error_where_payments_can_be_taken() {
     let with = |attribute: &str| format!(r#"{{ "ConversationRelay": {{ "Configuration": {{ {attribute} }} }} }}"#);
     for attribute in crate::relay::twiml::NOT_COMPLIANT_ATTRIBUTES {

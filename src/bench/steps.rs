@@ -6,12 +6,13 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use secrecy::SecretString;
 use uuid::Uuid;
 
 use super::call::{ACCOUNT_SID, AUTH_TOKEN, PUBLIC_URL};
 use crate::assets::Library;
-use crate::call::{Action, Call, CallEnvironment, CallEvent, ConversationItem, ModelEvent, ModelRequestId};
+use crate::call::{Action, Call, CallEnvironment, CallEvent, ConversationItem, ModelEvent, ModelRequestId, WallClock};
 use crate::config::{Config, Vars};
 use crate::llm::{BenchRequest, BenchResponse};
 use crate::payment::{CallbackDigester, CallbackKind, PaymentCallback, PriorPayments};
@@ -228,7 +229,8 @@ impl TalkingCall {
         let setup = r#"{"type":"setup","callSid":"CA00000000000000000000000000000001","direction":"inbound","from":"+15550100001","to":"+15550100002"}"#;
         let Ok(IncomingFrame::Setup(setup)) = IncomingFrame::parse(setup) else { panic!("the frame is valid") };
         let settings = Arc::new(Library::built_in().server.call_settings(&environment()));
-        let (call, _) = Call::begin(settings, &setup, None, &PriorPayments::default(), Uuid::nil(), now);
+        let clock = WallClock { now, at: Timestamp::UNIX_EPOCH };
+        let (call, _) = Call::begin(settings, &setup, None, &PriorPayments::default(), Uuid::nil(), clock);
         let mut talking = Self { call, now };
         for _ in 0..EARLIER_TURNS {
             let (request, _) = talking.hear_prompt();
@@ -272,6 +274,7 @@ fn environment() -> CallEnvironment {
         payment: config.payment,
         business_name: config.business_name,
         business_phone: config.business_phone,
+        from_number: config.twilio.from_number,
         resume_timeout: config.resume_timeout,
         play_media_hosts: config.play_media_hosts,
         sms_allowed_numbers: config.sms_allowed,

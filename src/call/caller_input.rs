@@ -155,7 +155,7 @@ impl Call {
         if !self.speech.can_have_heard(&heard, self.now) {
             if !self.speech.has_sent() {
                 let is_known = self.speech.apply_interrupt(&heard, &mut self.history, self.now);
-                self.interrupt_disclosure(is_known);
+                self.interrupt_notices(is_known);
             }
             return;
         }
@@ -163,7 +163,7 @@ impl Call {
         let has_spoken = self.turn.has_spoken();
         self.stop_reply();
         let is_known = self.speech.apply_interrupt(&heard, &mut self.history, self.now);
-        self.interrupt_disclosure(is_known);
+        self.interrupt_notices(is_known);
         self.guided_flow.record_reply_cut(&mut self.history);
         self.interrupt_question(&heard);
         self.silence_timer.reset(self.now);

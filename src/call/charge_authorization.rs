@@ -196,7 +196,7 @@ impl Call {
     }
 
     /// Checks that the caller would hear a question and can answer it. The error is a tool output.
-    fn check_can_ask(&self) -> Result<(), String> {
+    pub(super) fn check_can_ask(&self) -> Result<(), String> {
         match () {
             () if self.listen_only => Err(prompts::refusal(prompts::NOT_WHILE_LISTENING)),
             () if self.phase.is_closing() => Err(prompts::refusal(prompts::NOT_WHILE_CLOSING)),

@@ -9,6 +9,8 @@ pub(crate) const BUSINESS: &str = "business";
 
 /// The placeholders of a receipt.
 pub(crate) const RECEIPT_PLACEHOLDERS: &[&str] = &[BUSINESS, "amount", "last4", "date", "time", "reference", "phone"];
+/// The placeholder for the payer's name, which is not recorded.
+pub(super) const NAME: &str = "name";
 
 /// A text by language: those of the operator in file order, then the built-in ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,9 +36,26 @@ impl ComplianceText {
         own.chain(self.built_in.iter().map(|(known, _)| *known)).any(|known| is_same_language(known, code))
     }
 
+    /// The language, of those that there is a text in, that is nearest to a BCP 47 code; the first one if none is.
+    pub(crate) fn nearest_language(&self, code: &str) -> &str {
+        let own = self.own.iter().map(|(known, _)| known.as_str());
+        let known = || own.clone().chain(self.built_in.iter().map(|(known, _)| *known));
+        let exact = known().find(|known| known.eq_ignore_ascii_case(code));
+        let near = || known().find(|known| is_same_language(known, code));
+        exact.or_else(near).or_else(|| known().next()).unwrap_or_default()
+    }
+
     /// Whether a text of the operator has a placeholder.
     pub(crate) fn uses(&self, placeholder: &str) -> bool {
         self.own.iter().any(|(_, template)| placeholders(template).any(|used| used == Ok(placeholder)))
+    }
+
+    /// The texts of the operator that lack one of these placeholders, by language, with the first that it lacks.
+    pub(crate) fn lacking<'a>(&'a self, required: &'a [&str]) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.own.iter().filter_map(|(language, template)| {
+            let lacks = required.iter().find(|wanted| !placeholders(template).any(|used| used == Ok(**wanted)));
+            Some((language.as_str(), *lacks?))
+        })
     }
 
     /// Fills in the placeholders. A text with a placeholder that has no value is left out. A built-in text is used for the
@@ -64,17 +83,21 @@ impl FilledText {
 
 /// Fills in a text; `None` if a placeholder has no value.
 fn fill(language: &str, template: &str, values: &[(&str, &str)]) -> Option<SpokenStatement> {
-    let mut text = String::new();
+    let (mut text, mut recorded_text) = (String::new(), String::new());
     let mut rest = template;
     while let Some((before, name, after)) = next_placeholder(rest) {
         let (_, value) = values.iter().find(|(known, _)| *known == name)?;
         text.push_str(before);
         text.push_str(value);
+        recorded_text.push_str(before);
+        recorded_text.push_str(if name == NAME { "{name}" } else { value });
         // A name may end in a full stop, as that of an incorporated company.
         rest = if value.ends_with('.') { after.strip_prefix('.').unwrap_or(after) } else { after };
     }
     text.push_str(rest);
-    Some(SpokenStatement { text, language: language.to_owned(), text_version: text_version(template) })
+    recorded_text.push_str(rest);
+    let (language, text_version) = (language.to_owned(), text_version(template));
+    Some(SpokenStatement { text, recorded_text, language, text_version })
 }
 
 /// Checks that a text has no placeholder but these, and no other braces.

@@ -9,7 +9,7 @@ use super::guided_flow::PaymentTexts;
 use super::journal::KeptQuestion;
 use super::{Call, spoken_amount};
 use crate::payment::{
-    Amount, ConsentAnswer, ConsentPurpose, ConsentRecord, PaymentLogEntry, PaymentMethod, text_version,
+    Amount, ConsentAnswer, ConsentPurpose, ConsentRecord, PaymentLogEntry, PaymentMethod, SpokenStatement, text_version,
 };
 
 /// How long the caller may take to answer after hearing the question. Silence is an unclear answer.
@@ -21,14 +21,6 @@ const CUT_HOLD: Duration = Duration::from_secs(3);
 /// The maximum number of times that a question is asked, including after interruptions and lost WebSockets.
 const MAX_TIMES_ASKED: u32 = 6;
 
-/// The text of a question with its amount and minutes, its language, and the version of its template.
-#[derive(Debug, Clone)]
-struct Wording {
-    text: String,
-    language: String,
-    version: String,
-}
-
 /// A question that the caller has not answered.
 #[derive(Debug)]
 pub(super) struct ConsentQuestion {
@@ -37,7 +29,7 @@ pub(super) struct ConsentQuestion {
     minutes_since_paid: u32,
     state: QuestionState,
     /// The wording that was last asked.
-    wording: Option<Wording>,
+    wording: Option<SpokenStatement>,
     /// How many times the question was asked.
     times_asked: u32,
     /// The caller has given an unclear answer before.
@@ -83,10 +75,20 @@ impl ConsentQuestion {
         Self::new(ConsentPurpose::SubmitOpenPayment, 0)
     }
 
+    /// Asks for an authorisation that the open payment needs.
+    pub(super) fn authorize(purpose: ConsentPurpose) -> Self {
+        Self::new(purpose, 0)
+    }
+
     /// The question as another server needs it to ask it again. That about the open payment is asked again anyway.
     pub(super) fn to_kept(&self) -> Option<KeptQuestion> {
-        let amount = self.purpose.amount()?;
-        let is_again = matches!(self.purpose, ConsentPurpose::ChargeAgain(_));
+        let (amount, is_again) = match self.purpose {
+            ConsentPurpose::Charge(amount) => (amount, false),
+            ConsentPurpose::ChargeAgain(amount) => (amount, true),
+            ConsentPurpose::SubmitOpenPayment | ConsentPurpose::BankDebit(_) | ConsentPurpose::StoredCard => {
+                return None;
+            }
+        };
         Some(KeptQuestion {
             amount: amount.minor(),
             currency: amount.currency().to_string(),
@@ -103,13 +105,15 @@ impl ConsentQuestion {
         )
     }
 
-    fn to_wording(&self, texts: &PaymentTexts, language: &str, by_account: bool) -> Wording {
-        let template = texts.question(self.purpose, by_account);
+    /// The wording with the server's texts for payments. `None` if they have no such question.
+    fn to_wording(&self, texts: &PaymentTexts, language: &str, by_account: bool) -> Option<SpokenStatement> {
+        let template = texts.question(self.purpose, by_account)?;
         let amount =
             self.purpose.amount().map(|amount| spoken_amount::format_spoken(amount, language)).unwrap_or_default();
         let text =
             template.replace("{amount}", &amount).replace("{minutes}", &self.minutes_since_paid.max(1).to_string());
-        Wording { text, language: language.to_owned(), version: text_version(template) }
+        let (recorded_text, language) = (text.clone(), language.to_owned());
+        Some(SpokenStatement { text, recorded_text, language, text_version: text_version(template) })
     }
 }
 
@@ -124,11 +128,14 @@ impl Call {
         self.question = None;
     }
 
-    /// Withdraws the question about submitting once there is nothing to submit.
+    /// Withdraws a question about the open payment once there is nothing to submit.
     pub(super) fn drop_void_question(&mut self) {
-        let asks_to_go_on =
-            self.question.as_ref().is_some_and(|question| question.purpose == ConsentPurpose::SubmitOpenPayment);
-        if asks_to_go_on && self.is_submission_question_void() {
+        let is_void = match self.question.as_ref().map(|question| question.purpose) {
+            Some(ConsentPurpose::SubmitOpenPayment) => self.is_submission_question_void(),
+            Some(ConsentPurpose::BankDebit(_) | ConsentPurpose::StoredCard) => self.is_authorization_void(),
+            Some(ConsentPurpose::Charge(_) | ConsentPurpose::ChargeAgain(_)) | None => false,
+        };
+        if is_void {
             self.drop_question();
         }
     }
@@ -184,20 +191,26 @@ impl Call {
         // Earlier keys do not answer this question.
         self.submit_keys();
         self.turn.flush_to_history(&mut self.history);
-        let by_account = self.terms().is_ok_and(|terms| matches!(terms.method, PaymentMethod::AchDebit { .. }));
-        let settings = self.settings.clone();
-        let (language, texts) = settings.texts.find(self.language());
+        let wording = self.question_wording();
         let Some(question) = &mut self.question else { return };
-        if self.listen_only || question.times_asked >= MAX_TIMES_ASKED {
+        let may_be_asked = !self.listen_only && question.times_asked < MAX_TIMES_ASKED;
+        let Some(wording) = wording.filter(|_| may_be_asked) else {
             question.unclear_before = true;
             return self.apply_answer(ConsentAnswer::Unclear);
-        }
-        let wording = question.to_wording(texts, language, by_account);
+        };
         question.times_asked += 1;
         question.state = QuestionState::Asked { at: self.now, cut: None };
-        let text = wording.text.clone();
-        question.wording = Some(wording);
-        self.say_text(&text, language, true);
+        question.wording = Some(wording.clone());
+        self.say_text(&wording.text, &wording.language, true);
+    }
+
+    /// What the server says to ask the question now.
+    fn question_wording(&self) -> Option<SpokenStatement> {
+        let question = self.question.as_ref()?;
+        let by_account = self.terms().is_ok_and(|terms| matches!(terms.method, PaymentMethod::AchDebit { .. }));
+        let (language, texts) = self.settings.texts.find(self.language());
+        let of_payments = question.to_wording(texts, language, by_account);
+        of_payments.or_else(|| self.authorization_text(question.purpose))
     }
 
     /// Asks an unanswered question again, after it was cut off or the WebSocket was lost.
@@ -237,6 +250,9 @@ impl Call {
         self.payments.record_progress(self.now);
         match question.purpose {
             ConsentPurpose::SubmitOpenPayment => self.apply_submission_answer(answer),
+            ConsentPurpose::BankDebit(_) | ConsentPurpose::StoredCard => {
+                self.apply_authorization_answer(question.purpose, answer, agreed);
+            }
             ConsentPurpose::Charge(_) | ConsentPurpose::ChargeAgain(_) => {
                 self.apply_amount_answer(question.purpose, answer, agreed);
             }
@@ -253,9 +269,7 @@ impl Call {
 
     /// Records the answer, and returns the evidence if the question was asked.
     fn record_answer(&mut self, question: &ConsentQuestion, consent: ConsentAnswer) -> Option<ConsentRecord> {
-        let Wording { text, language, version } = question.wording.clone()?;
-        let agreed =
-            ConsentRecord { purpose: question.purpose, text, language, text_version: version, answer: consent };
+        let agreed = question.wording.clone()?.into_record(question.purpose, consent);
         self.record(PaymentLogEntry::ConsentAnswered(agreed.clone()));
         Some(agreed)
     }

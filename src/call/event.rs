@@ -10,6 +10,7 @@ use super::history::{ConversationItem, MessagePhase, ToolCall};
 use super::input_refusal::InputRefusal;
 use super::tool::{ContextKeys, ReceiptNews, Tool, ToolOutcome};
 use crate::payment::{self, PaymentLogEntry};
+use crate::recording::{RecordingAnswer, RecordingRequest, RecordingStep};
 use crate::redact::Private;
 use crate::relay::{IncomingFrame, OutgoingFrame};
 use crate::telemetry::{ModelOutage, ResponseReport};
@@ -48,6 +49,13 @@ pub(crate) enum CallEvent {
         run: ToolRunId,
         /// Its outcome.
         outcome: ToolOutcome,
+    },
+    /// A step of the recording ended, which [`Action::ControlRecording`] had asked for.
+    RecordingAnswered {
+        /// The step.
+        step: RecordingStep,
+        /// How it ended.
+        answer: RecordingAnswer,
     },
     /// A tool of the business takes long.
     ToolDelayed {
@@ -109,6 +117,8 @@ pub(crate) enum Action {
         /// The tool with its arguments.
         tool: Tool,
     },
+    /// Ask for a step of the recording, and return its outcome as [`CallEvent::RecordingAnswered`]. At most one is asked for.
+    ControlRecording(RecordingRequest),
     /// Return the output of a tool to the external client that called it.
     ReturnToolOutput {
         /// The tool call from [`CallEvent::ExternalToolCall`].
@@ -118,8 +128,8 @@ pub(crate) enum Action {
     },
     /// Use these instructions and tools from the next request on.
     ChangeContext(ContextKeys),
-    /// Log a payment event; the ledger of a call also records a `ConsentAnswered` and a `Disclosed`. In a box, since it is
-    /// rare, and the largest.
+    /// Log a payment event; the ledger of a call also records a `ConsentAnswered` and a `NoticeHeard`. In a box, since it
+    /// is rare, and the largest.
     Record(Box<PaymentLogEntry>),
     /// Log that the model gave no answer.
     ReportModelOutage(ModelOutage),

@@ -176,11 +176,22 @@ impl Call {
             || self.has_open_question();
         match change {
             UpdateAction::Complete if unanswered => {}
-            UpdateAction::Complete if self.guided_flow.has_unanswered_words => {
+            UpdateAction::Complete => self.submit_guided_payment(),
+            change => self.request_next_step(change),
+        }
+    }
+
+    /// Submits the payment, or asks for what is missing for that.
+    fn submit_guided_payment(&mut self) {
+        match self.ask_for_authorization() {
+            Ok(true) => self.guided_flow.due_prompt = None,
+            Ok(false) if self.guided_flow.has_unanswered_words => {
                 self.guided_flow.due_prompt = None;
                 self.ask_question(ConsentQuestion::submit_payment());
             }
-            change => self.request_next_step(change),
+            Ok(false) => self.request_next_step(UpdateAction::Complete),
+            // The tool tells it why.
+            Err(_) => self.hand_lead_to_model(prompts::model_leads(self.payments.open())),
         }
     }
 

@@ -43,8 +43,10 @@ pub(crate) struct CallState {
     pub(super) is_disclosed: bool,
     /// The question about an amount that the caller has not answered.
     pub(super) question: Option<KeptQuestion>,
-    /// The payments whose results the call knows.
+    /// The payments whose results the model knows.
     pub(super) results: BTreeSet<String>,
+    /// The field that the caller is asked to enter, by its name on the wire.
+    pub(super) awaited_field: Option<String>,
 }
 
 /// A question of the server about an amount, which is asked again.

@@ -29,7 +29,7 @@ impl Call {
             }
             return self.give_up_on_model("the model calls tools in a loop");
         }
-        self.say_disclosure();
+        self.say_notices();
         self.silence_timer.record_activity(self.now);
         self.agent_redactor.begin_input();
         let id = self.turn.begin_response(&self.history, self.settings.has_telephone, self.now);
@@ -78,7 +78,7 @@ impl Call {
             return;
         }
         if !self.speech.is_cycle_open() {
-            self.say_disclosure();
+            self.say_notices();
         }
         let Some(position) = self.turn.text_position(&mut self.history) else { return };
         if let Some(words) = self.history.agent_text_mut(position) {

@@ -19,6 +19,8 @@ pub(super) struct PaymentWindow {
     has_buffered_keys: bool,
     /// When that socket was opened.
     resumed_at: Option<Instant>,
+    /// Nobody knows what an earlier server of the call had begun.
+    is_past_unknown: bool,
 }
 
 impl PaymentWindow {
@@ -43,9 +45,19 @@ impl PaymentWindow {
         self.resumed_at = std::mem::take(&mut self.has_buffered_keys).then_some(now);
     }
 
+    /// Records whether it is known what an earlier server of the call had begun. A card may be being entered until then.
+    pub(super) fn record_past(&mut self, is_unknown: bool) {
+        self.is_past_unknown = is_unknown;
+    }
+
     /// Whether keys may be replayed that were pressed while a card could be entered.
-    fn is_replaying(&self, now: Instant) -> bool {
+    pub(super) fn is_replaying(&self, now: Instant) -> bool {
         self.resumed_at.is_some_and(|at| now < at + LATE_KEY_WINDOW)
+    }
+
+    /// When the last key of a payment that has closed, or that was replayed, is expected.
+    pub(super) fn keys_end_at(&self) -> Option<Instant> {
+        self.closed_at.into_iter().chain(self.resumed_at).max().map(|at| at + LATE_KEY_WINDOW)
     }
 
     /// Whether a payment has just closed: its final callback may arrive before the last key.
@@ -63,6 +75,7 @@ impl Call {
     /// Whether input may contain card digits: while a payment is open, and shortly after.
     pub(super) fn is_card_entry_possible(&self) -> bool {
         self.payments.is_open()
+            || self.payment_window.is_past_unknown
             || self.payment_window.is_just_closed(self.now)
             || self.payment_window.is_replaying(self.now)
     }
@@ -78,7 +91,8 @@ impl Call {
     /// digit of the card.
     pub(super) fn is_key_an_answer(&self) -> bool {
         let stage = self.payments.open().map(Capture::stage);
-        let is_late_key = self.payment_window.is_just_closed(self.now)
+        let is_late_key = self.payment_window.is_past_unknown
+            || self.payment_window.is_just_closed(self.now)
             || self.payment_window.is_just_reported(self.now)
             || self.payment_window.is_replaying(self.now);
         matches!(stage, None | Some(CaptureStage::Open)) && !is_late_key

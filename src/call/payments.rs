@@ -29,6 +29,8 @@ struct ClosedPayment {
     means: &'static str,
     /// Whether a result was reported.
     has_result: bool,
+    /// The note about its result may wait for the end of a tool or of a reply.
+    is_untold: bool,
 }
 
 /// Why the server cancels a session.
@@ -82,6 +84,7 @@ impl CallPayments {
                 record: session.record,
                 means: if session.by_bank_account { "bank account" } else { "card" },
                 has_result: !matches!(state, PaymentState::Unknown | PaymentState::Submitted),
+                is_untold: false,
             });
             let is_decline = intent.submitted && matches!(state, PaymentState::Declined | PaymentState::Failed);
             self.decline_count += u32::from(is_decline);
@@ -93,9 +96,17 @@ impl CallPayments {
         self.closed.iter().chain(&self.earlier)
     }
 
-    /// The sessions whose results the call knows.
-    pub(super) fn known_results(&self) -> impl Iterator<Item = &PaymentSid> {
-        self.ended().filter(|closed| closed.has_result).map(|closed| &closed.sid)
+    /// The sessions whose results the model knows. While the history lacks notes, it does not know those of this server that
+    /// were not in it before.
+    pub(super) fn told_results(&self, lacks_notes: bool) -> impl Iterator<Item = &PaymentSid> {
+        self.ended()
+            .filter(move |closed| closed.has_result && !(lacks_notes && closed.is_untold))
+            .map(|closed| &closed.sid)
+    }
+
+    /// Records that the history has all notes.
+    pub(super) fn record_told(&mut self) {
+        self.closed.iter_mut().chain(&mut self.earlier).for_each(|closed| closed.is_untold = false);
     }
 
     /// Goes on with a payment that another server had begun.
@@ -220,7 +231,7 @@ impl CallPayments {
         }
         let means = capture.as_ref().map_or("card", Capture::spoken_method);
         let record = capture.map_or(PaymentRecord::FOUND, |capture| capture.record());
-        self.closed.push_back(ClosedPayment { sid, record, means, has_result: false });
+        self.closed.push_back(ClosedPayment { sid, record, means, has_result: false, is_untold: false });
     }
 
     /// Records the result of a closed session, if it is the first one or changes what is known. Returns `None`
@@ -235,6 +246,7 @@ impl CallPayments {
         let known = closed.record;
         closed.record = known.after_outcome(outcome);
         let first = !std::mem::replace(&mut closed.has_result, true);
+        closed.is_untold = true;
         if !first && known == closed.record {
             return None;
         }
@@ -385,15 +397,7 @@ impl Call {
         let open = self.payments.open_mut().filter(|capture| capture.sid() == Some(&sid));
         let update = open.and_then(|capture| capture.request_update(UpdateAction::Cancel).ok());
         let key = id.update_key(UpdateAction::Cancel, 1);
-        let update = update.unwrap_or_else(|| UpdatePayment {
-            id,
-            payment_sid: sid.clone(),
-            idempotency_key: key,
-            action: UpdateAction::Cancel,
-            abandon_reason: None,
-            needs_claim: false,
-            receipt_language: None,
-        });
+        let update = update.unwrap_or_else(|| UpdatePayment::new(id, sid.clone(), key, UpdateAction::Cancel));
         let abandon_reason = if let CancelReason::Abandoned(why) = reason { Some(why) } else { None };
         let needs_claim = reason == CancelReason::Foreign || self.phase.was_lost();
         let update = UpdatePayment { abandon_reason, needs_claim, ..update };
@@ -459,12 +463,19 @@ impl Call {
     /// opened or cancelled is closed when the call ends.
     fn cancel_stalled_payment(&mut self) {
         let open = |capture: &&Capture| matches!(capture.stage(), CaptureStage::Open | CaptureStage::Capturing { .. });
-        let Some(capture) = self.payments.open().filter(open) else { return };
+        if self.payments.open().filter(open).is_some_and(|capture| capture.sid().is_some()) {
+            self.give_up_payment("the payment stalled");
+            self.note(prompts::CANCELLED_AFTER_STALL);
+        }
+    }
+
+    /// Cancels the open payment and stops what leads through it, for this reason in the ledger.
+    pub(super) fn give_up_payment(&mut self, why: &'static str) {
+        let Some(capture) = self.payments.open() else { return };
         let Some((id, sid)) = capture.sid().map(|sid| (capture.id(), sid.clone())) else { return };
         self.guided_flow.stop();
         self.turn.clear_payment_steps();
         self.silence_timer.reset(self.now);
-        self.cancel_session(id, sid, CancelReason::Abandoned("the payment stalled"));
-        self.note(prompts::CANCELLED_AFTER_STALL);
+        self.cancel_session(id, sid, CancelReason::Abandoned(why));
     }
 }

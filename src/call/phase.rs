@@ -279,7 +279,7 @@ impl Call {
         if self.is_card_entry_possible() {
             self.payment_window.record_socket_lost();
         }
-        self.settle_disclosure();
+        self.settle_notices();
         self.phase.park(self.now);
         self.stop_reply();
         self.speech.cut_unplayed(&mut self.history);
@@ -320,7 +320,7 @@ impl Call {
         if let Phase::Closing(closing) | Phase::Parked { closing: Some(closing), .. } = &mut self.phase {
             self.ending.notes = std::mem::take(&mut closing.ending.notes);
         }
-        self.settle_disclosure();
+        self.settle_notices();
         self.phase = Phase::Ended { is_closed: false, was_lost: self.phase.is_parked() };
         self.stop_turn(prompts::CALL_IS_OVER);
         self.drop_question();

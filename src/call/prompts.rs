@@ -251,6 +251,11 @@ pub(super) fn no_payment() -> String {
     refusal("No payment is open. If the caller wants to pay, call start-capture first.")
 }
 
+/// The update for a field whose entry ended while nobody had the call, and that was not captured.
+pub(super) fn entry_broken_off(field: Field, capture: &Capture) -> String {
+    format!("Payment update: the {field} was not taken. Next: say so kindly, and {}.", next_step(capture))
+}
+
 /// The update for a session that is confirmed after all.
 pub(super) fn session_opened(capture: &Capture) -> String {
     format!("Payment update: the payment session is open after all. Next: {}.", next_step(capture))
@@ -500,6 +505,20 @@ pub(super) const CANCELLED_AFTER_STALL: &str =
 pub(super) fn limit_exceeded(reason: &str) -> String {
     format!("The payment was cancelled; nothing was charged or stored. {reason}")
 }
+
+/// The output of `do-not-call`.
+pub(super) const NUMBER_LISTED: &str = "The number is on the do-not-call list: this business does not call it again. Say so in one sentence, and say goodbye.";
+
+/// The output of `do-not-call` if the ledger does not have the number.
+pub(super) const NUMBER_NOT_LISTED: &str = "The number could not be put on the do-not-call list. Do not say that it is: offer to connect the caller with a person.";
+
+/// The output of `do-not-call` on a call without a number.
+pub(super) const NO_NUMBER_TO_LIST: &str = "The number of this caller is not known, so that it cannot be put on the do-not-call list. Offer to connect the caller with a \
+     person.";
+
+/// What to do if the recording of the call could not be paused.
+pub(super) const NOT_PAUSED: &str = "The recording of this call could not be paused, so that nothing may be entered. Apologise, and offer to try once more or to \
+     connect the caller with a person. Do not ask for card or account details.";
 
 /// Part of the hand-off summary for the person who takes over.
 pub(super) const RESULT_UNKNOWN: &str = "A payment was submitted, and its result was not known yet.";

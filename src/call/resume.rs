@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -13,8 +13,10 @@ use super::speech::AgentSpeech;
 use super::tool::Tool;
 use super::turn::ToolOrigin;
 use super::usage::CallUsage;
-use super::{Action, Call, CallSettings, prompts};
-use crate::payment::{Capture, PaymentState, PriorPayments, PriorSession, RequestKind};
+use super::{Action, Call, CallSettings, WallClock, prompts};
+use crate::payment::{
+    Capture, CaptureStage, Field, NoticeKind, PaymentState, PriorPayments, PriorSession, RequestKind,
+};
 use crate::redact::RedactionPolicy;
 use crate::relay::{LanguageSwitch, OutgoingFrame, Setup};
 
@@ -27,7 +29,7 @@ pub(crate) struct ResumedCall {
     pub(crate) items: Vec<ConversationItem>,
     /// The payment that is in progress.
     pub(crate) payment: Option<Capture>,
-    /// How long ago the call began.
+    /// How long the call had lasted when its last server wrote something of it.
     pub(crate) age: Duration,
 }
 
@@ -41,9 +43,9 @@ impl Call {
         known: &PriorPayments,
         resumed: ResumedCall,
         nonce: Uuid,
-        now: Instant,
+        clock: WallClock,
     ) -> (Self, Vec<Action>) {
-        let mut call = Self::new(settings, setup, request, known, nonce, now);
+        let mut call = Self::new(settings, setup, request, known, nonce, clock);
         call.take_up(resumed, known);
         call.start()
     }
@@ -59,6 +61,7 @@ impl Call {
         self.speech = AgentSpeech::resumed();
         self.restore_state(&state);
         if let Some(capture) = payment {
+            self.restore_pause(&known.recording);
             self.take_up_payment(capture, state.is_server_leading);
         }
         // Without a journal the details of the call say it.
@@ -68,12 +71,33 @@ impl Call {
             return self.ask_question(question);
         }
         let is_answered = self.history.ends_with_answer() && !is_news;
-        if state.is_handed_over && is_answered {
+        let step = self.step_since(&state).filter(|_| is_answered);
+        let is_quiet = state.is_handed_over && is_answered;
+        match step {
+            Some(step) => self.note_payment_step(step),
+            None if is_quiet => return,
+            None => {}
+        }
+        if is_quiet {
             return;
         }
         self.note(prompts::CALL_TAKEN_UP);
         if !(is_answered && self.repeat_prompt(self.now)) {
             self.turn.require_response();
+        }
+    }
+
+    /// What has become of the field that the caller was asked for, if it was entered while nobody had the call. Where the server
+    /// leads, it goes on by itself.
+    fn step_since(&self, state: &CallState) -> Option<String> {
+        let awaited = Field::from_wire(state.awaited_field.as_deref()?)?;
+        let capture = self.payments.open().filter(|_| !self.is_server_leading())?;
+        let is_over = capture.stage() == CaptureStage::Open;
+        let is_captured = is_over && capture.captured().contains(awaited);
+        match (is_captured, is_over) {
+            (true, _) => Some(prompts::field_captured(awaited, capture)),
+            (false, true) => Some(prompts::entry_broken_off(awaited, capture)),
+            (false, false) => None,
         }
     }
 
@@ -177,9 +201,14 @@ impl Call {
             tones,
             recordings,
             is_handed_over,
-            is_disclosed: self.disclosure.is_heard(),
+            is_disclosed: self.notices.is_heard(NoticeKind::Disclosure),
             question: self.question.as_ref().and_then(ConsentQuestion::to_kept),
-            results: self.payments.known_results().map(|sid| sid.as_str().to_owned()).collect(),
+            results: self.payments.told_results(self.turn.has_notes()).map(|sid| sid.as_str().to_owned()).collect(),
+            awaited_field: self
+                .payments
+                .open()
+                .and_then(Capture::awaited_field)
+                .map(|field| field.wire_name().to_owned()),
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::compliance_text::FilledText;
 use super::guided_flow::LocalizedTexts;
 use super::localized_message::LocalizedMessage;
+use super::payment_authorization::AuthorizationSettings;
 use crate::payment;
 use crate::phone_number::{AllowedDestinations, PhoneNumber};
 use crate::usage_limits::UsageLimits;
@@ -28,10 +29,16 @@ pub struct CallSettings {
     pub messages: CallMessages,
     /// The greeting that Twilio speaks from the TwiML.
     pub welcome_greeting: Option<String>,
+    /// The same of a call that this server has placed, if it differs: `Compliance.outbound.greeting`.
+    pub outbound_greeting: Option<String>,
     /// That the agent is a machine, by language: `Compliance.disclosure`. `None` if it is switched off.
     pub disclosure: Option<FilledText>,
     /// Whether the caller gets a receipt by text message: `Compliance.receipt`.
     pub sends_receipts: bool,
+    /// What callers have to authorise before a payment is submitted.
+    pub authorizations: AuthorizationSettings,
+    /// The recording of calls: `Recording`. `None` if it is switched off.
+    pub recording: Option<RecordingSettings>,
     /// The settings of every payment.
     pub payment: payment::PaymentSettings,
     /// The server's texts for payments, by language: `Payments.texts`.
@@ -76,6 +83,8 @@ pub struct CallEnvironment {
     pub business_name: Option<String>,
     /// `BUSINESS_PHONE`.
     pub business_phone: Option<PhoneNumber>,
+    /// `FROM_NUMBER`.
+    pub from_number: PhoneNumber,
     /// `RESUME_SECONDS`.
     pub resume_timeout: Duration,
     /// `PLAY_MEDIA_HOSTS`.
@@ -86,6 +95,15 @@ pub struct CallEnvironment {
     pub destinations: Arc<AllowedDestinations>,
     /// Whether an answer may be asked for again: not if the response service calls tools of its own within it.
     pub may_ask_again: bool,
+}
+
+/// `Recording` of serverConfig.json.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordingSettings {
+    /// What the caller hears before the recording starts, by language: `announcement`.
+    pub announcement: FilledText,
+    /// Whether the recording is paused before a field is captured: `pauseDuringCapture`.
+    pub pauses_for_capture: bool,
 }
 
 /// `Keypad` of serverConfig.json: when the pressed keys are a complete input.

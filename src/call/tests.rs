@@ -3,6 +3,7 @@
 #![expect(clippy::unchecked_time_subtraction, reason = "these constants are longer than a second")]
 
 mod business_tools;
+mod call_recording;
 mod caller_language;
 mod charge_authorization;
 mod chat;
@@ -17,6 +18,7 @@ mod linear_work;
 mod model_response;
 mod mutated_streams;
 mod other_tools;
+mod payment_authorization;
 mod payment_methods;
 mod payments;
 mod progress;

@@ -40,6 +40,11 @@ pub(crate) enum Tool {
     },
     /// The receipt of this payment session, which the server sends itself.
     SendReceipt(PaymentSid),
+    /// `do-not-call`
+    DoNotCall {
+        /// The number of the person on the line.
+        number: PhoneNumber,
+    },
     /// `change-context`
     ChangeContext {
         /// The context and manifest to switch to.
@@ -67,6 +72,7 @@ impl Tool {
                 UpdateAction::Cancel => "cancel-capture",
             },
             Self::SendSms { .. } | Self::SendReceipt(_) => "send-sms",
+            Self::DoNotCall { .. } => "do-not-call",
             Self::ChangeContext { .. } => "change-context",
             Self::Business { name, .. } => name,
         }
@@ -90,8 +96,15 @@ pub(crate) enum ToolOutcome {
         /// The minutes since that payment, rounded down.
         minutes: u32,
     },
+    /// The recording of the call is not paused, so that the caller may not enter anything; Twilio was not asked.
+    NotPaused,
     /// The keys of an existing context and manifest, or the error text for the model.
     Context(Result<ContextKeys, String>),
+    /// Whether the number is on the list of those that are not called any more.
+    DoNotCall {
+        /// It is.
+        is_listed: bool,
+    },
     /// Whether a text message was queued, or the error text for the model.
     Sms(Result<(), &'static str>),
     /// Whether a receipt was sent.

@@ -2,7 +2,6 @@
 //! outside of the call, and applies its outcome.
 
 use super::event::ToolRunId;
-use super::payments::CancelReason;
 use super::tool::{Tool, ToolOutcome};
 use super::tool_request::{RequestedCharge, ToolRequest, ToolSpec};
 use super::turn::{ToolOrigin, WaitingCall};
@@ -14,6 +13,12 @@ use crate::phone_number::PhoneNumber;
 use crate::redact::Private;
 use crate::relay::{LanguageSwitch, OutgoingFrame};
 use crate::usage_limits::UsageLimit;
+
+/// Why an open payment is cancelled, in the ledger.
+const LEDGER_REFUSED: &str = "the ledger refused the submission";
+
+/// Why an open payment is cancelled, in the ledger.
+pub(super) const NOT_PAUSED: &str = "the recording could not be paused";
 
 /// How a tool call that is allowed goes on.
 enum ToolStep {
@@ -62,6 +67,9 @@ impl Call {
                 self.payments.discard_open();
                 ToolStep::Done(prompts::success(prompts::NEVER_OPENED))
             }
+            ToolRequest::ChangePayment(UpdateAction::Complete) if self.ask_for_authorization()? => {
+                ToolStep::Done(prompts::success(prompts::AUTHORIZATION_IS_ASKED))
+            }
             ToolRequest::ChangePayment(change) => ToolStep::Run(Tool::UpdatePayment(self.change_payment(change)?)),
             ToolRequest::SetSilenceDetection { enabled } => ToolStep::Done(self.set_silence_detection(enabled)),
             ToolRequest::EndCall { notes } => {
@@ -87,6 +95,10 @@ impl Call {
                 self.count_message()?;
                 ToolStep::Run(Tool::SendSms { to, body })
             }
+            ToolRequest::DoNotCall => {
+                let number = self.caller_number.clone().ok_or_else(|| prompts::refusal(prompts::NO_NUMBER_TO_LIST))?;
+                ToolStep::Run(Tool::DoNotCall { number })
+            }
             ToolRequest::ChangeContext { keys, summary } => ToolStep::Run(Tool::ChangeContext { keys, summary }),
         })
     }
@@ -94,7 +106,11 @@ impl Call {
     /// Why the state of the call does not allow a tool, if it does not.
     fn reason_to_refuse(&self, request: &ToolRequest) -> Option<&'static str> {
         match request {
-            ToolRequest::StartCapture { .. } | ToolRequest::EndCall { .. } if self.has_open_question() => {
+            ToolRequest::StartCapture { .. }
+            | ToolRequest::ChangePayment(UpdateAction::Complete)
+            | ToolRequest::EndCall { .. }
+                if self.has_open_question() =>
+            {
                 Some(prompts::QUESTION_PENDING)
             }
             ToolRequest::StartCapture { .. }
@@ -115,6 +131,7 @@ impl Call {
     fn start_capture(&mut self, requested: RequestedCharge) -> Result<CreatePayment, String> {
         let charge = self.authorize_charge(requested)?;
         let terms = self.terms()?.clone();
+        self.check_bank_account(&terms, charge)?;
         let was_open = self.payments.is_open();
         let agreed = charge.and_then(|amount| self.authorization.evidence(amount, self.now));
         let create = self.payments.start(&terms, charge, agreed, self.now)?;
@@ -200,7 +217,9 @@ impl Call {
     pub(super) fn run_tool(&mut self, origin: ToolOrigin, mut tool: Tool) {
         self.promise_receipt(&mut tool);
         let run = self.turn.begin_run(origin, tool.clone());
-        self.emit(Action::RunTool { run, tool });
+        if !self.hold_for_pause(run, &tool) {
+            self.emit(Action::RunTool { run, tool });
+        }
     }
 
     pub(super) fn finish_tool(&mut self, run: ToolRunId, outcome: ToolOutcome) {
@@ -256,6 +275,10 @@ impl Call {
                 prompts::success("The message is on its way. Do not send it again.")
             }
             (Tool::SendSms { .. }, ToolOutcome::Sms(Err(reason))) => prompts::refusal(reason),
+            (Tool::DoNotCall { .. }, ToolOutcome::DoNotCall { is_listed: true }) => {
+                prompts::success(prompts::NUMBER_LISTED)
+            }
+            (Tool::DoNotCall { .. }, _) => prompts::refusal(prompts::NUMBER_NOT_LISTED),
             (Tool::ChangeContext { summary, .. }, ToolOutcome::Context(Ok(keys))) => {
                 self.emit(Action::ChangeContext(keys));
                 prompts::context_changed(summary.reveal())
@@ -274,6 +297,10 @@ impl Call {
                 prompts::order_has_payment(&payment)
             }
             ToolOutcome::RecentlyPaid { amount, minutes } => self.ask_about_repeated_charge(create, amount, minutes),
+            ToolOutcome::NotPaused => {
+                let refused = TwilioResponse::Refused { code: None, reason: prompts::NOT_PAUSED };
+                self.apply_create_response(create, &refused)
+            }
             outcome => self.apply_create_response(create, &twilio_response(outcome)),
         }
     }
@@ -330,29 +357,32 @@ impl Call {
 
     fn finish_change(&mut self, update: &UpdatePayment, outcome: ToolOutcome, is_awaited: bool) -> String {
         match outcome {
-            ToolOutcome::LimitExceeded(reason) => self.cancel_after_ledger_refusal(update, reason, is_awaited),
+            ToolOutcome::LimitExceeded(reason) => self.cancel_unsent_update(update, LEDGER_REFUSED, reason, is_awaited),
             ToolOutcome::OrderHasPayment(payment) => {
-                self.cancel_after_ledger_refusal(update, &prompts::order_has_payment_text(&payment), is_awaited)
+                let reason = prompts::order_has_payment_text(&payment);
+                self.cancel_unsent_update(update, LEDGER_REFUSED, &reason, is_awaited)
             }
+            ToolOutcome::NotPaused => self.cancel_unsent_update(update, NOT_PAUSED, prompts::NOT_PAUSED, is_awaited),
             outcome => self.apply_update_response(update, twilio_response(outcome), is_awaited),
         }
     }
 
-    /// Cancels an open payment whose update the ledger refused: a limit is exceeded, or another payment of the order blocks
-    /// it. Tells the model to offer a person.
-    fn cancel_after_ledger_refusal(&mut self, update: &UpdatePayment, reason: &str, is_awaited: bool) -> String {
+    /// Cancels an open payment whose update was not sent: a limit is exceeded, another payment of the order blocks it, or the
+    /// recording is not paused. Tells the model to offer a person.
+    fn cancel_unsent_update(
+        &mut self,
+        update: &UpdatePayment,
+        why: &'static str,
+        reason: &str,
+        is_awaited: bool,
+    ) -> String {
         let Some(capture) = self.payments.open_mut().filter(|capture| capture.sid() == Some(&update.payment_sid))
         else {
             return prompts::session_closed();
         };
         capture.withdraw_update(update);
         if capture.stage() != CaptureStage::Cancelling {
-            let id = capture.id();
-            self.guided_flow.stop();
-            self.turn.clear_payment_steps();
-            self.silence_timer.reset(self.now);
-            let reason = CancelReason::Abandoned("the ledger refused the submission");
-            self.cancel_session(id, update.payment_sid.clone(), reason);
+            self.give_up_payment(why);
         }
         if is_awaited {
             return prompts::refusal(&prompts::limit_exceeded(reason));
@@ -367,6 +397,7 @@ impl Call {
         let cancelled = update.action == UpdateAction::Cancel;
         if cancelled && !is_awaited && !answer.confirms_cancellation() {
             self.record(PaymentLogEntry::CancelUnconfirmed { sid: update.payment_sid.clone() });
+            self.keep_recording_paused();
         }
         let Some(capture) = self.payments.open_mut().filter(|capture| capture.sid() == Some(&update.payment_sid))
         else {

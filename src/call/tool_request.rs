@@ -97,6 +97,7 @@ const TOOLS: &[ToolSpec] = &[
     on_telephone("set-listen-mode", &[ENABLED], |input| {
         Ok(ToolRequest::SetListenMode { enabled: input.arguments.flag(&ENABLED)? })
     }),
+    on_telephone("do-not-call", &[], |_| Ok(ToolRequest::DoNotCall)),
     on_telephone("send-sms", &[RECIPIENT, MESSAGE], parse_send_sms),
     anywhere("change-context", &[CONTEXT, MANIFEST, HANDOFF_SUMMARY], parse_change_context),
 ];
@@ -189,6 +190,7 @@ pub(super) enum ToolRequest {
     SetListenMode {
         enabled: bool,
     },
+    DoNotCall,
     SendSms {
         to: Option<PhoneNumber>,
         body: Private<String>,

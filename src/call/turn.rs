@@ -500,6 +500,11 @@ impl ModelTurn {
         self.runs.iter().any(|run| matches!(run.tool, Tool::StartCapture(_)))
     }
 
+    /// Whether Twilio is being asked to open, change or cancel a payment session.
+    pub(super) fn is_payment_tool_running(&self) -> bool {
+        self.runs.iter().any(|run| matches!(run.tool, Tool::StartCapture(_) | Tool::UpdatePayment(_)))
+    }
+
     /// Whether the cancellation of a payment session is being requested.
     pub(super) fn is_cancel_running(&self, sid: &PaymentSid) -> bool {
         let is_cancel = |tool: &Tool| matches!(tool, Tool::UpdatePayment(update) if update.action == UpdateAction::Cancel && update.payment_sid == *sid);
@@ -550,6 +555,11 @@ impl ModelTurn {
             waiting.call.redact_parts(&parts);
         }
         history.redact_cards(cards, source);
+    }
+
+    /// Whether there are notes that the history does not contain yet.
+    pub(super) fn has_notes(&self) -> bool {
+        !self.notes.is_empty()
     }
 
     /// Moves all pending items into the history. Called only while the turn is not busy.

@@ -146,7 +146,7 @@ impl Call {
 
     /// Stops what goes on, says a last sentence, and ends the call for good.
     fn announce_end(&mut self, reason: &'static str, text: fn(&super::CallMessages) -> &super::LocalizedMessage) {
-        self.waive_disclosure();
+        self.waive_notices();
         self.stop_turn(prompts::CALL_IS_OVER);
         self.close_talk_cycle();
         self.turn.waive_response();

@@ -6,7 +6,8 @@ use super::languages;
 use super::report::Finding;
 use super::tool_names::{ToolMismatch, compare_tools};
 use crate::assets::{DETECTED_LANGUAGE, Library, LoadedLibrary, ServerConfig};
-use crate::payment::{self, Currency, PaymentTermsError};
+use crate::call;
+use crate::payment::{self, Currency, PaymentMethodName, PaymentTermsError, TokenType};
 use crate::phone_number::PhoneNumber;
 
 /// Checks all assets in the directory, including unused ones. Blocks on file I/O.
@@ -36,7 +37,10 @@ pub(super) fn check(
     findings.extend(check_texts(&library.server));
     findings.extend(check_language_detection(&library.server));
     findings.push(check_disclosure(&library.server, business_name));
+    findings.extend(check_authorizations(&library.server, payment));
     findings.extend(check_receipt(&library.server, business_name, business_phone));
+    findings.extend(check_recording(&library.server, business_name));
+    findings.extend(check_outbound(&library.server, business_name));
     findings.extend(check_pci(&library.server));
     findings.extend(languages::check(&library.server));
     findings
@@ -123,6 +127,59 @@ fn check_disclosure(server: &ServerConfig, business_name: Option<&str>) -> Findi
     Finding::pass("disclosure", format!("callers hear: {}", text.unwrap_or_default()))
 }
 
+/// Checks that callers authorise bank debits and stored cards, where the default of calls is one.
+fn check_authorizations(server: &ServerConfig, settings: &payment::PaymentSettings) -> Vec<Finding> {
+    let debits = server.payment_options.method == PaymentMethodName::AchDebit;
+    let stores = settings.token_type != TokenType::OneTime;
+    let of_debits = debits.then(|| {
+        let rule = "the rules of bank debits by telephone require one";
+        check_authorization(
+            server,
+            "achAuthorization",
+            server.ach_authorization.as_ref(),
+            call::BANK_DEBIT_CONTENTS,
+            rule,
+        )
+    });
+    let of_cards = stores.then(|| {
+        let rule = "the rules of card networks require one before a card is stored";
+        check_authorization(server, "storedCard", server.stored_card.as_ref(), call::STORED_CARD_CONTENTS, rule)
+    });
+    of_debits.into_iter().chain(of_cards).flatten().collect()
+}
+
+/// Checks one of these texts, which has to contain the `required` placeholders.
+fn check_authorization(
+    server: &ServerConfig,
+    name: &str,
+    text: Option<&call::ComplianceText>,
+    required: &[&str],
+    rule: &str,
+) -> Vec<Finding> {
+    let Some(text) = text else {
+        let message = format!("Compliance.{name} is false: callers are not asked for an authorisation, and {rule}");
+        return vec![Finding::warning("authorization", message)];
+    };
+    let lacking = text.lacking(required).map(|(language, lacks)| {
+        let message =
+            format!("Compliance.{name} in {language} has no {{{lacks}}}: its statement must name that; write it in");
+        Finding::warning("authorization", message)
+    });
+    let codes =
+        server.language_codes().into_iter().filter(|code| code != DETECTED_LANGUAGE && !text.has_language(code));
+    let missing = codes.map(|code| {
+        let message = format!("Compliance.{name} has no text in {code}: callers hear it in another language; add one");
+        Finding::warning("authorization", message)
+    });
+    let lacking: Vec<Finding> = lacking.chain(missing).collect();
+    if lacking.is_empty() {
+        let message =
+            format!("callers are asked for one before a payment is submitted that needs it (Compliance.{name})");
+        return vec![Finding::pass("authorization", message)];
+    }
+    lacking
+}
+
 /// Checks that receipts, if they are on, can be sent. A missing language is a warning of the assets.
 fn check_receipt(server: &ServerConfig, name: Option<&str>, phone: Option<&PhoneNumber>) -> Option<Finding> {
     server.receipt.as_ref()?;
@@ -130,6 +187,50 @@ fn check_receipt(server: &ServerConfig, name: Option<&str>, phone: Option<&Phone
         Some(problem) => Finding::warning("receipt", problem.to_string()),
         None => Finding::pass("receipt", "callers get a text message after a payment that succeeded"),
     })
+}
+
+/// Checks what callers hear before a call is recorded, if calls are.
+fn check_recording(server: &ServerConfig, business_name: Option<&str>) -> Vec<Finding> {
+    let Some(recording) = server.recording_settings(business_name) else { return Vec::new() };
+    let text = recording.announcement.find(server.spoken_language()).map(|it| it.text.as_str()).unwrap_or_default();
+    let heard = Finding::pass("recording", format!("callers hear before calls are recorded: {text}"));
+    let listens = server.listen_only.then_some(
+        "in listen mode nothing is said: calls are recorded only once it is switched off, and the announcement was heard",
+    );
+    let guesses = (!server.reports_speech()).then_some(
+        "whether the caller has heard the announcement is estimated: add \"speaker-events tokens-played\" to events of \
+         ConversationRelay",
+    );
+    let nameless = recording_names_nobody(server, business_name).then_some(
+        "Recording.announcement has {business} in it, and BUSINESS_NAME is not set: callers hear a built-in text; set BUSINESS_NAME",
+    );
+    let hints = [listens, guesses, nameless].into_iter().flatten().map(|hint| Finding::warning("recording", hint));
+    std::iter::once(heard).chain(hints).collect()
+}
+
+/// Checks what people hear first whom this server calls, where there are rules for that.
+fn check_outbound(server: &ServerConfig, business_name: Option<&str>) -> Vec<Finding> {
+    if server.outbound.is_none() {
+        return Vec::new();
+    }
+    let Some(greeting) = server.outbound_greeting(business_name) else {
+        let message = "Compliance.outbound.greeting cannot be said, since Compliance.disclosure or BUSINESS_NAME is missing: calls that are \
+                       placed begin with welcomeGreeting";
+        return vec![Finding::warning("outbound", message)];
+    };
+    let first_sentence = greeting.split_inclusive(['.', '?', '!']).next().unwrap_or_default();
+    let names_business = business_name.is_some_and(|name| first_sentence.contains(name.trim_end_matches('.')));
+    let hint = (!names_business).then(|| {
+        let message = "the first sentence of a call that is placed does not say who calls: set BUSINESS_NAME, and begin \
+                       Compliance.outbound.greeting with {disclosure} or {business}";
+        Finding::warning("outbound", message)
+    });
+    let heard = Finding::pass("outbound", format!("whom this server calls hears first: {greeting}"));
+    std::iter::once(heard).chain(hint).collect()
+}
+
+fn recording_names_nobody(server: &ServerConfig, business_name: Option<&str>) -> bool {
+    business_name.is_none() && server.recording.as_ref().is_some_and(|it| it.announcement.uses(crate::call::BUSINESS))
 }
 
 /// Reports what has to be looked up in Twilio's Responsibility Matrix.
@@ -305,6 +406,64 @@ mod tests {
     }
 
     #[test]
+    fn whom_this_server_calls_hears_first_who_calls() {
+        let found = |config: &str, name: Option<&str>| {
+            let directory = tempfile::tempdir().unwrap();
+            std::fs::write(directory.path().join("serverConfig.json"), config).unwrap();
+            let found = check(directory.path(), &payment::PaymentSettings::sample(), name, None);
+            let found = found.into_iter().filter(|finding| finding.subject == "outbound");
+            found.map(|finding| (finding.severity == Severity::Pass, finding.message)).collect::<Vec<_>>()
+        };
+        assert!(found("{}", Some("Acme")).is_empty());
+        let built_in = r#"{"Compliance": {"outbound": {}}}"#;
+        let heard =
+            "whom this server calls hears first: This is the automated AI assistant of Acme Inc. Do you have a moment?";
+        assert_eq!(found(built_in, Some("Acme Inc.")), [(true, heard.to_owned())]);
+        let nameless = found(built_in, None);
+        assert!(
+            nameless.len() == 2 && !nameless[1].0 && nameless[1].1.contains("does not say who calls"),
+            "{nameless:?}"
+        );
+        let late = r#"{"Compliance": {"outbound": {"greeting": {"en": "Hello there. This is {business}."}}}}"#;
+        assert!(found(late, Some("Acme"))[1].1.contains("does not say who calls"));
+        let silent = r#"{"Compliance": {"disclosure": false, "outbound": {}}}"#;
+        assert!(found(silent, Some("Acme"))[0].1.contains("cannot be said"));
+    }
+
+    #[test]
+    fn what_callers_hear_of_a_recording_is_reported() {
+        let found = |config: &str| {
+            let directory = tempfile::tempdir().unwrap();
+            std::fs::write(directory.path().join("serverConfig.json"), config).unwrap();
+            let found = check(directory.path(), &payment::PaymentSettings::sample(), None, None);
+            let found = found.into_iter().filter(|finding| finding.subject == "recording");
+            found.map(|finding| (finding.severity == Severity::Pass, finding.message)).collect::<Vec<_>>()
+        };
+        assert!(found("{}").is_empty());
+        let relay = r#""ConversationRelay": {"Configuration": {"events": "speaker-events"}}"#;
+        let heard = found(&format!(r#"{{{relay}, "Recording": {{"enabled": true}}}}"#));
+        assert_eq!(heard, [(true, "callers hear before calls are recorded: This call is being recorded.".to_owned())]);
+        for (config, hint) in [
+            (r#"{"Recording": {"enabled": true}}"#.to_owned(), "is estimated"),
+            (
+                format!(
+                    r#"{{{relay}, "Server": {{"ListenMode": {{"enabled": true}}}}, "Recording": {{"enabled": true}}}}"#
+                ),
+                "in listen mode",
+            ),
+            (
+                format!(
+                    r#"{{{relay}, "Recording": {{"enabled": true, "announcement": {{"en": "{{business}} records."}}}}}}"#
+                ),
+                "set BUSINESS_NAME",
+            ),
+        ] {
+            let found = found(&config);
+            assert!(found.len() == 2 && !found[1].0 && found[1].1.contains(hint), "{found:?}");
+        }
+    }
+
+    #[test]
     fn a_disclosure_that_callers_do_not_hear_as_intended_is_reported() {
         let found = |config: &str, name: Option<&str>| {
             let directory = tempfile::tempdir().unwrap();
@@ -343,6 +502,32 @@ mod tests {
             let (level, text) = found(config, name);
             assert!(level == severity && text.starts_with(message), "{config} {name:?}: {text}");
         }
+    }
+
+    #[test]
+    fn an_authorisation_that_states_too_little_is_reported() {
+        let found = |config: &str, token_type: TokenType| {
+            let directory = tempfile::tempdir().unwrap();
+            std::fs::write(directory.path().join("serverConfig.json"), config).unwrap();
+            let settings = payment::PaymentSettings { token_type, ..payment::PaymentSettings::sample() };
+            let found = check(directory.path(), &settings, None, None);
+            let of_authorizations = found.into_iter().filter(|finding| finding.subject == "authorization");
+            of_authorizations.map(|finding| (finding.severity, finding.message)).collect::<Vec<_>>()
+        };
+        assert_eq!(found("{}", TokenType::OneTime), []);
+        assert!(
+            matches!(&found("{}", TokenType::Reusable)[..], [(Severity::Pass, text)] if text.contains("storedCard"))
+        );
+        let by_account = |compliance: &str| {
+            let payments = r#"{"method":"ach-debit","parameters":{"AVSName":"Ann"}}"#;
+            found(&format!(r#"{{"Payments":{payments},"Compliance":{compliance}}}"#), TokenType::OneTime)
+        };
+        assert!(matches!(&by_account("{}")[..], [(Severity::Pass, _)]));
+        let [(Severity::Warning, why)] = &by_account(r#"{"achAuthorization":false}"#)[..] else { panic!() };
+        assert!(why.contains("Compliance.achAuthorization is false"), "{why}");
+        let text = r#"{"achAuthorization":{"en-US":"On {date} {name} agrees to {amount} from {account}."}}"#;
+        let [(Severity::Warning, why)] = &by_account(text)[..] else { panic!() };
+        assert!(why.contains("in en-US has no {phone}"), "{why}");
     }
 
     #[test]

@@ -63,7 +63,16 @@ async fn check_servers(http: &ProbeClient, addresses: &[String]) -> Option<Findi
 }
 
 fn judge(url: &PostgresUrl, probe: &DatabaseProbe) -> Finding {
-    let DatabaseProbe { version, lacks, round_trip, is_ledger, may_create, unopened_tokens, servers: _ } = probe;
+    let DatabaseProbe {
+        version,
+        lacks,
+        round_trip,
+        is_ledger,
+        may_create,
+        unopened_tokens,
+        unopened_calls,
+        servers: _,
+    } = probe;
     if let Some(lacks) = lacks {
         return Finding::failure(SUBJECT, format!("{url} {lacks}"));
     }
@@ -75,6 +84,13 @@ fn judge(url: &PostgresUrl, probe: &DatabaseProbe) -> Finding {
         let message = format!(
             "{url}: {unopened_tokens} payment tokens that wait for delivery are sealed with a key that SEALING_KEY does not \
              have: add that key to it, after a comma"
+        );
+        return Finding::failure(SUBJECT, message);
+    }
+    if *unopened_calls > 0 {
+        let message = format!(
+            "{url}: what servers keep of {unopened_calls} live calls is sealed with a key that SEALING_KEY does not have, so that \
+             this one cannot take them up: give all servers the same"
         );
         return Finding::failure(SUBJECT, message);
     }
@@ -100,6 +116,7 @@ mod tests {
             is_ledger: false,
             may_create: true,
             unopened_tokens: 0,
+            unopened_calls: 0,
             servers: Vec::new(),
         };
         for (probe, severity, says) in [
@@ -111,6 +128,7 @@ mod tests {
             ),
             (DatabaseProbe { may_create: false, ..good() }, Severity::Failure, "GRANT CREATE"),
             (DatabaseProbe { unopened_tokens: 2, ..good() }, Severity::Failure, "2 payment tokens"),
+            (DatabaseProbe { unopened_calls: 2, ..good() }, Severity::Failure, "2 live calls is sealed with a key"),
         ] {
             let finding = judge(&url, &probe);
             assert_eq!(finding.severity, severity);

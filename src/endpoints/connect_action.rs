@@ -109,6 +109,7 @@ pub(super) async fn post(
         ConnectResult::SessionFailed | ConnectResult::Moved if reconnects => {}
         ConnectResult::SessionFailed | ConnectResult::HandedOff(_) => {
             app.session.record_stage(&call, CallStage::HandedOver).await;
+            app.session.stop_recording(&call).await;
         }
         _ => app.session.record_stage(&call, CallStage::Ended).await,
     }
@@ -261,6 +262,9 @@ impl VoiceWebhook {
             own.push((RECONNECT.to_owned(), state.reconnects.to_string()));
         }
         let mut relay = self.conversation_relay(own, self.socket_tokens.for_call(call, state.reconnects));
+        if state.is_of_order() {
+            self.greet_as_caller(&mut relay);
+        }
         relay.attributes.retain(|(name, _)| state.reconnects == 0 || !name.starts_with("welcomeGreeting"));
         Verb::Connect { action: state.to_url(&self.action_url), relay }
     }

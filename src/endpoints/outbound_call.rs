@@ -1,6 +1,7 @@
 //! `POST /outboundCall`: places an outbound call for an operator.
 
 mod order;
+mod rules;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -69,7 +71,7 @@ struct OutboundCallResponse {
 
 /// Responds with 201 once Twilio has queued the call. 403 or 422 if the number is not called; 429 if a limit is reached;
 /// 409 if the reference is in use, so that a repeated request does not call twice; also if the order has a payment that
-/// rules out another one.
+/// rules out another one, if the number is not called any more, or not at this hour.
 pub(super) async fn post(
     Operator(operator): Operator,
     State(app): State<App>,
@@ -81,12 +83,14 @@ pub(super) async fn post(
     }
     let library = app.session.assets.library();
     let payment = library.server.payment_settings(&app.session.environment);
-    let order = OutboundOrder::parse(request.properties.into_inner(), &payment)?;
+    let now = Timestamp::now();
+    let order = OutboundOrder::parse(request.properties.into_inner(), &payment, now)?;
     let usage = &app.session.usage;
     if let Err(error) = app.session.environment.destinations.check(&order.to) {
         usage.monitor.report(UsageLimit::Destinations);
         return Err(error.into());
     }
+    rules::check(&app.session.ledger, library.server.outbound.as_ref(), &order, now).await?;
     let profile =
         library.profile(order.context_key.as_deref(), order.manifest_key.as_deref()).map_err(ApiError::bad_request)?;
     let ledger =
@@ -104,18 +108,18 @@ pub(super) async fn post(
             usage.monitor.report(UsageLimit::PendingData);
         }
     })?;
-    let prepared = match admit_order(usage, called.as_ref(), limits) {
-        Ok(()) => keep_order(&app, &outbound, &order, document).await,
-        refused => refused.map(|()| String::new()),
-    };
-    let path = prepared.inspect_err(|_| pending_calls.remove(&order.call_reference))?;
+    let place = admit_order(usage, called, limits).inspect_err(|_| pending_calls.remove(&order.call_reference))?;
+    let path = keep_order(&app, &outbound, &order, document).await.inspect_err(|_| {
+        usage.admissions.release(&place);
+        pending_calls.remove(&order.call_reference);
+    })?;
     app.session.prewarm_profile(&profile);
     match place_call(&app, &outbound, &order, &path, &state, limits).await {
         Ok(call) => {
             pending_calls.record_placed(&order.call_reference, &call);
+            rules::record_consent(&app.session.ledger, &call, &order).await;
             app.session.share_placed(&order.call_reference, &call).await;
-            // The call is placed, whatever the limit says: a burst of orders is bounded by its own limit.
-            let _ = usage.admissions.admit(&call, called, limits, limits.ring_timeout + ANSWER_WAIT, Instant::now());
+            usage.admissions.record_placed(&place, &call);
             info!(event = "call.placed", call_sid = %call, %operator, "An outbound call was placed.");
             let body = OutboundCallResponse { call_sid: call.to_string(), call_reference: order.call_reference };
             Ok((StatusCode::CREATED, axum::Json(body)).into_response())
@@ -123,6 +127,7 @@ pub(super) async fn post(
         Err(PlaceCallError { response, maybe_placed }) => {
             // If the call may have been placed its data is kept, and the reference stays in use.
             if !maybe_placed {
+                usage.admissions.release(&place);
                 outbound.documents.remove(&path);
                 pending_calls.remove(&order.call_reference);
                 app.session.withdraw_order(&order.call_reference).await;
@@ -132,18 +137,22 @@ pub(super) async fn post(
     }
 }
 
-/// Counts an order, unless as many calls are live, or as many orders came within a minute, as the limits allow.
-fn admit_order(usage: &Usage, called: Option<&CallerKey>, limits: &UsageLimits) -> Result<(), ApiError> {
-    usage.admissions.check(called, limits, Instant::now()).map_err(|error| {
+/// Counts an order and its call, unless as many calls are live, or as many orders came within a minute, as the limits allow.
+/// Orders that come at the same time see each other.
+fn admit_order(usage: &Usage, called: Option<CallerKey>, limits: &UsageLimits) -> Result<CallSid, ApiError> {
+    let wait = limits.ring_timeout + ANSWER_WAIT;
+    let place = usage.admissions.reserve(called, limits, wait, Instant::now()).map_err(|error| {
         usage.monitor.report(error.limit());
         ApiError::limit_reached(error.limit(), error)
     })?;
-    usage.orders.take(Instant::now()).map_err(|OrderRateExceeded { retry_after }| {
+    let counted = usage.orders.take(Instant::now()).map_err(|OrderRateExceeded { retry_after }| {
+        usage.admissions.release(&place);
         usage.monitor.report(UsageLimit::OrdersPerMinute);
         let error = "too many calls were ordered within a minute: send the order again after the seconds of Retry-After, or \
                      raise OUTBOUND_PER_MINUTE";
         ApiError::limit_reached(UsageLimit::OrdersPerMinute, error).retry_after(retry_after)
-    })
+    });
+    counted.map(|()| place)
 }
 
 /// The order already has a payment, so no call is placed.
@@ -159,7 +168,8 @@ struct OrderHasPaymentError(PriorPayment);
 fn build_twiml(voice: &VoiceWebhook, order: &OutboundOrder, state: &ActionState) -> Result<String, ApiError> {
     // Twilio names the call only in its answer to the request that has this TwiML.
     let token = voice.socket_tokens.for_order(&order.call_reference);
-    let relay = voice.conversation_relay(order.parameters.clone(), token);
+    let mut relay = voice.conversation_relay(order.parameters.clone(), token);
+    voice.greet_as_caller(&mut relay);
     let action = state.to_url(&voice.action_url);
     let document = twiml::render_response(&[Verb::Connect { action, relay }]);
     if document.len() > MAX_TWIML_BYTES {

@@ -9,12 +9,23 @@ use crate::payment::{CallerAttestation, Field};
 /// The kind of the statements on a call.
 pub(super) const STATEMENT: &str = "statement";
 
+/// The kind of the steps of the recording of a call.
+const RECORDING: &str = "recording";
+
 /// Describes an event of a payment, or a statement on its call. `currency` is that of the payment, if it is known.
 pub(super) fn describe_event(kind: &str, data: &Value, currency: Option<&str>) -> String {
     let data = EventData { data, currency };
     match EventKind::from_stored(kind) {
         Some(kind) => data.describe(kind),
-        None if kind == STATEMENT => format!("The server asked the caller. {}", data.statement()),
+        None if kind == STATEMENT => data.describe_statement(),
+        None if kind == RECORDING => data.describe_recording(),
+        None if kind == "consent" => format!(
+            "The call was placed on a consent of the kind {}, given at {}, reference {}.",
+            data.or_unknown("kind"),
+            data.or_unknown("at"),
+            data.or_unknown("reference")
+        ),
+        None if kind == "do-not-call" => "The person on the line asked not to be called again.".to_owned(),
         None => format!("An event of the kind {kind:?}, which this version of the program does not know."),
     }
 }
@@ -86,6 +97,9 @@ impl EventData<'_> {
             }
             EventKind::StatementAgreed => {
                 format!("The payment begins on the caller's agreement to this statement. {}", self.statement())
+            }
+            EventKind::Authorized => {
+                format!("The payment is submitted on the caller's authorisation. {}", self.statement())
             }
             EventKind::SessionEnded => self.describe_result(),
             EventKind::CardFailed => format!(
@@ -190,12 +204,45 @@ impl EventData<'_> {
         )
     }
 
+    /// A statement on a call: a question with its answer, or what the caller was only told.
+    fn describe_statement(&self) -> String {
+        let told = match self.text("purpose").as_deref() {
+            Some("disclosure") => "that the agent is a machine",
+            Some("recording") => "that the call is recorded",
+            _ => return format!("The server asked the caller. {}", self.statement()),
+        };
+        format!("The caller heard {told}. {}", self.said())
+    }
+
+    /// A step of the recording of a call.
+    fn describe_recording(&self) -> String {
+        let what = match self.text("step").as_deref() {
+            Some("start") => "to record the call",
+            Some("pause") => "to pause the recording",
+            Some("resume") => "to go on with the recording",
+            Some("stop") => "to end the recording",
+            _ => "for a step of the recording",
+        };
+        let recording = self.after(" ", "recordingSid");
+        match self.text("answer").as_deref() {
+            Some("asked") => format!("The server asked Twilio {what}."),
+            Some("done") => format!("Twilio has confirmed the request {what}{recording}."),
+            Some("refused") => format!("Twilio refused the request {what}{}.", self.after(", with the error ", "code")),
+            Some("gone") => {
+                format!("Twilio answered the request {what}: there is no such recording, or the call is over.")
+            }
+            _ => format!("Twilio did not confirm the request {what}."),
+        }
+    }
+
     /// What was said, in which language and version of the text, and the answer.
     fn statement(&self) -> String {
         let asks_for = match self.text("purpose").as_deref() {
             Some("charge") => "consent to a charge",
             Some("charge-again") => "consent to a charge although the same amount was paid shortly before",
             Some("go-on") => "consent to go on with the payment",
+            Some("bank-debit") => "the authorisation of one debit of a bank account",
+            Some("stored-card") => "the agreement to store the card",
             _ => "consent",
         };
         let amount = match (self.text("amount"), self.text("currency")) {
@@ -207,8 +254,13 @@ impl EventData<'_> {
             Some("no") => "no",
             _ => "neither yes nor no",
         };
+        format!("{} It asks for {asks_for}{amount}. The caller's answer: {answer}.", self.said())
+    }
+
+    /// What was said, in which language and version of the text.
+    fn said(&self) -> String {
         format!(
-            "Said{}{}: “{}” It asks for {asks_for}{amount}. The caller's answer: {answer}.",
+            "Said{}{}: “{}”",
             self.after(" in ", "language"),
             self.after(", version of the text ", "version"),
             self.text("text").unwrap_or_default(),

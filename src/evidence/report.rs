@@ -4,12 +4,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use sha2::{Digest as _, Sha256};
 
 use super::clean::{clean_json, clean_text};
 use super::describe::{STATEMENT, describe_event};
 use crate::ledger::{DeliveryRecord, EventKind, EventRecord, PaymentHistory, PaymentState, PaymentView};
-use crate::payment::PaymentId;
+use crate::payment::{PaymentId, text_sha256};
 
 /// `type` of the JSON. No webhook event has it: a signature of one is none of the other.
 pub(super) const EVIDENCE_TYPE: &str = "payment.evidence";
@@ -122,9 +121,11 @@ impl PaymentEvidence {
 impl ChronologyEntry {
     fn new(event: &EventRecord, currency: Option<&str>) -> Self {
         let mut data = parse(&event.data);
-        let is_statement = [STATEMENT, EventKind::StatementAgreed.as_str()].contains(&event.kind.as_str());
+        let statements = [STATEMENT, EventKind::StatementAgreed.as_str(), EventKind::Authorized.as_str()];
+        let is_statement = statements.contains(&event.kind.as_str());
         let text = data["text"].as_str().filter(|_| is_statement);
-        let sha256 = text.map(|text| hex::encode(Sha256::digest(text)));
+        // Earlier versions did not record it: their texts are as spoken.
+        let sha256 = data["sha256"].as_str().map(str::to_owned).or_else(|| text.map(text_sha256));
         let words = describe_event(&event.kind, &data, currency);
         clean_json(&mut data);
         Self { at: event.at, kind: clean_text(&event.kind), words, sha256, data }

@@ -116,6 +116,7 @@ impl Ledger {
             write_buffer: super::WriteBuffer::default(),
             waiting_records: super::WaitingRecords::default(),
             faults: super::FaultTracker::default(),
+            has_warned_of_key: std::sync::atomic::AtomicBool::default(),
             recovering: tokio::sync::watch::Sender::default(),
             outcome_written: tokio::sync::Notify::new(),
             erasures: super::tokens::ErasureTracker::default(),

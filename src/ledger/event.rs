@@ -11,7 +11,8 @@ use crate::config::OperatorName;
 use crate::ids::PaymentSid;
 use crate::payment::{
     Amount, CallerAttestation, CardTestingPattern, ConsentAnswer, ConsentRecord, EntryError, Field, IdempotencyKey,
-    Last4, PaymentCallback, PaymentOutcome, PaymentSessionResult, SpokenStatement, TwilioResponse, UpdateAction,
+    Last4, NoticeKind, PaymentCallback, PaymentOutcome, PaymentSessionResult, SpokenStatement, TwilioResponse,
+    UpdateAction, text_sha256,
 };
 use crate::server_id::ServerId;
 
@@ -37,6 +38,8 @@ pub(super) enum LedgerEvent<'a> {
     EntryRejected { field: Option<Field>, error: &'a EntryError, callback: &'a PaymentCallback },
     /// The caller agreed to this statement.
     StatementAgreed { agreed: &'a ConsentRecord },
+    /// The caller authorised the submission that follows.
+    Authorized { authorization: &'a ConsentRecord },
     /// Twilio's result, and the outcome that it implies.
     SessionEnded { ending: &'a PaymentSessionResult, outcome: PaymentOutcome },
     /// A card was submitted without success. `at_once`: Twilio refused the submission.
@@ -86,6 +89,7 @@ impl LedgerEvent<'_> {
             Self::FieldEntered { .. } => EventKind::FieldEntered,
             Self::EntryRejected { .. } => EventKind::EntryRejected,
             Self::StatementAgreed { .. } => EventKind::StatementAgreed,
+            Self::Authorized { .. } => EventKind::Authorized,
             Self::SessionEnded { .. } => EventKind::SessionEnded,
             Self::CardFailed { .. } => EventKind::CardFailed,
             Self::CardRecovered => EventKind::CardRecovered,
@@ -133,7 +137,9 @@ impl LedgerEvent<'_> {
             Self::EntryRejected { field, error, callback } => {
                 with_report(json!({"field": field.map(Field::wire_name), "error": error.to_string()}), callback)
             }
-            Self::StatementAgreed { agreed } => statement_data(agreed),
+            Self::StatementAgreed { agreed: statement } | Self::Authorized { authorization: statement } => {
+                statement_data(statement)
+            }
             Self::SessionEnded { ending, outcome } => json!({
                 "result": ending.result.as_str(),
                 "code": ending.error_code,
@@ -221,23 +227,22 @@ pub(super) fn statement_data(agreed: &ConsentRecord) -> Value {
         "currency": amount.map(|amount| amount.currency().to_string()),
         "minor": amount.map(Amount::minor),
         "text": agreed.text,
+        "sha256": agreed.sha256,
         "language": agreed.language,
         "version": agreed.text_version,
         "answer": agreed.answer.as_str(),
     })
 }
 
-/// The purpose of the statement that the agent is a machine.
-const DISCLOSURE: &str = "disclosure";
-
-/// The disclosure that the caller has heard, as data of an event of a call. It has the members of an answered statement.
-pub(super) fn disclosure_data(heard: &SpokenStatement) -> Value {
+/// A notice that the caller has heard, as data of an event of a call. It has the members of an answered statement.
+pub(super) fn notice_data(kind: NoticeKind, heard: &SpokenStatement) -> Value {
     json!({
-        "purpose": DISCLOSURE,
+        "purpose": kind.as_str(),
         "amount": null,
         "currency": null,
         "minor": null,
         "text": heard.text,
+        "sha256": text_sha256(&heard.text),
         "language": heard.language,
         "version": heard.text_version,
         "answer": null,
@@ -250,9 +255,9 @@ struct StatementPurpose {
     purpose: String,
 }
 
-/// Whether the data of a statement are those of a disclosure.
-pub(super) fn is_disclosure(data: &str) -> bool {
-    serde_json::from_str::<StatementPurpose>(data).is_ok_and(|statement| statement.purpose == DISCLOSURE)
+/// Whether the data of a statement are those of a notice of this kind.
+pub(super) fn is_notice(data: &str, kind: NoticeKind) -> bool {
+    serde_json::from_str::<StatementPurpose>(data).is_ok_and(|statement| statement.purpose == kind.as_str())
 }
 
 /// The server to which Twilio reports on a payment, as its first request was recorded.
@@ -269,18 +274,20 @@ impl ReportedTo {
     }
 }
 
-/// What a statement said of an amount, as it was recorded.
+/// What a question about an amount said, as it was recorded.
 #[derive(Debug, Deserialize)]
 pub(super) struct StatementOfAmount {
+    purpose: String,
     minor: u64,
     currency: String,
     answer: String,
 }
 
 impl StatementOfAmount {
-    /// Reads the data of a statement. `None` if it was not about an amount.
+    /// Reads the data of a statement. `None` if it did not ask about an amount.
     pub(super) fn parse(data: &RawValue) -> Option<Self> {
-        serde_json::from_str(data.get()).ok()
+        let statement: Self = serde_json::from_str(data.get()).ok()?;
+        ["charge", "charge-again"].contains(&statement.purpose.as_str()).then_some(statement)
     }
 
     /// The amount, if the caller agreed to it.

@@ -42,6 +42,8 @@ event_kinds! {
     EntryRejected => "wrong",
     /// The caller agreed to a statement.
     StatementAgreed => "agreed",
+    /// The caller authorised the submission.
+    Authorized => "authorized",
     /// Twilio's result.
     SessionEnded => "ended",
     /// A card was submitted without success.

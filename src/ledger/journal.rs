@@ -54,7 +54,7 @@ fn place_of_item(row: &str) -> SealedPlace<'_> {
     SealedPlace { column: "journal.item", row }
 }
 
-fn place_of_state(call: &CallSid) -> SealedPlace<'_> {
+pub(super) fn place_of_state(call: &CallSid) -> SealedPlace<'_> {
     SealedPlace { column: "calls.state", row: call.as_str() }
 }
 

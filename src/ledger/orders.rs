@@ -9,14 +9,15 @@ use super::payment::{COLUMNS, find_all, find_by_call, state_list};
 use super::text::storable_json;
 use super::{
     CallData, EventRecord, Ledger, LedgerError, LedgerRecord, LedgerTransaction, Payment, PaymentState,
-    RecordRequestError, event,
+    RecordRequestError, event, recordings,
 };
 use crate::ids::CallSid;
 use crate::payment::{
-    Amount, AmountDue, ConsentRecord, CreatePayment, PaymentRecord, PriorPayment, PriorPayments, PriorSession,
-    SpokenStatement,
+    Amount, AmountDue, ConsentRecord, CreatePayment, NoticeKind, PaymentRecord, PriorPayment, PriorPayments,
+    PriorSession, SpokenStatement,
 };
 use crate::phone_number::PhoneNumber;
+use crate::recording::KnownRecording;
 
 /// Most unknown payments of a caller that are returned.
 const MAX_UNKNOWN_PAYMENTS: usize = 5;
@@ -74,7 +75,11 @@ impl Ledger {
         let mut known = PriorPayments {
             on_call: on_call.iter().map(to_prior_payment).collect(),
             consented_amount: find_agreed_amount(&statements, &on_call),
-            is_disclosed: statements.iter().any(|statement| event::is_disclosure(statement.data.get())),
+            is_disclosed: has_heard(&statements, NoticeKind::Disclosure),
+            recording: KnownRecording {
+                is_announced: has_heard(&statements, NoticeKind::Recording),
+                ..recordings::read_steps(&statements)
+            },
             sessions: on_call.iter().filter_map(to_prior_session).collect(),
             ..PriorPayments::default()
         };
@@ -110,10 +115,20 @@ impl Ledger {
         self.write_or_buffer(LedgerRecord::Statement(call.call_sid.clone(), Box::new(agreed.clone()))).await.map(drop)
     }
 
-    /// Records that the caller of a call has heard the disclosure. It is recorded once for each call.
-    pub async fn record_disclosure(&self, call: &CallData, heard: &SpokenStatement) -> Result<(), LedgerError> {
-        self.write_or_buffer(LedgerRecord::Disclosure(call.call_sid.clone(), Box::new(heard.clone()))).await.map(drop)
+    /// Records that the caller of a call has heard a notice. Each is recorded once for each call.
+    pub async fn record_notice(
+        &self,
+        call: &CallData,
+        kind: NoticeKind,
+        heard: &SpokenStatement,
+    ) -> Result<(), LedgerError> {
+        self.write_or_buffer(LedgerRecord::Notice(call.call_sid.clone(), kind, Box::new(heard.clone()))).await.map(drop)
     }
+}
+
+/// Whether the caller has heard a notice of this kind.
+fn has_heard(statements: &[EventRecord], kind: NoticeKind) -> bool {
+    statements.iter().any(|statement| event::is_notice(statement.data.get(), kind))
 }
 
 /// The amount that the caller agreed to last on a call, if no payment was started after that.
@@ -132,17 +147,18 @@ pub(super) async fn write_statement(
     write_statement_event(writing, call, event::statement_data(agreed)).await
 }
 
-pub(super) async fn write_disclosure(
+pub(super) async fn write_notice(
     writing: &mut LedgerTransaction,
     call: &CallSid,
+    kind: NoticeKind,
     heard: &SpokenStatement,
 ) -> Result<(), LedgerError> {
     let known = sqlx::query_scalar("SELECT data FROM call_events WHERE call_sid = $1 AND kind = 'statement'");
     let known: Vec<String> = known.bind(call.as_str()).fetch_all(&mut writing.transaction).await?;
-    if known.iter().any(|data| event::is_disclosure(data)) {
+    if known.iter().any(|data| event::is_notice(data, kind)) {
         return Ok(());
     }
-    write_statement_event(writing, call, event::disclosure_data(heard)).await
+    write_statement_event(writing, call, event::notice_data(kind, heard)).await
 }
 
 async fn write_statement_event(
@@ -150,9 +166,22 @@ async fn write_statement_event(
     call: &CallSid,
     data: serde_json::Value,
 ) -> Result<(), LedgerError> {
-    sqlx::query("INSERT INTO call_events (call_sid, at, kind, data) VALUES ($1, $2, 'statement', $3)")
+    write_call_event(writing, call, STATEMENT, data).await
+}
+
+/// The kind of the statements on a call.
+const STATEMENT: &str = "statement";
+
+pub(super) async fn write_call_event(
+    writing: &mut LedgerTransaction,
+    call: &CallSid,
+    kind: &'static str,
+    data: serde_json::Value,
+) -> Result<(), LedgerError> {
+    sqlx::query("INSERT INTO call_events (call_sid, at, kind, data) VALUES ($1, $2, $3, $4)")
         .bind(call.as_str())
         .bind(writing.now.as_millisecond())
+        .bind(kind)
         .bind(storable_json(data))
         .execute(&mut writing.transaction)
         .await?;

@@ -12,6 +12,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 use uuid::Uuid;
 
 use super::payment::{PaymentKey, find_payment};
+use super::recorded_steps::read_statement;
 use super::{Ledger, LedgerError, LedgerEvent, LedgerTransaction, Payment, PaymentState, call_end, tokens};
 use crate::ids::CallSid;
 use crate::payment::{Amount, PaymentId};
@@ -72,9 +73,27 @@ pub struct WebhookEvent {
     payment_token: Option<String>,
     profile_id: Option<String>,
     error: Option<EventFailure>,
+    /// What the caller authorised before the payment was submitted, if it needed that.
+    #[serde(default)]
+    authorization: Option<AuthorizationData>,
     /// The refund or the dispute that the event is about.
     #[serde(default)]
     refund: Option<RefundData>,
+}
+
+/// The caller's authorisation in a webhook event. Its text is in the ledger.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AuthorizationData {
+    /// Unique to this authorisation: what a stored card is used on.
+    id: String,
+    /// `bank-debit` or `stored-card`.
+    purpose: String,
+    text_version: String,
+    /// Of the whole statement as spoken.
+    sha256: String,
+    language: String,
+    at: Timestamp,
 }
 
 /// A refund or a dispute in a webhook event.
@@ -182,6 +201,7 @@ impl WebhookEvent {
             payment_token: None,
             profile_id: payment.profile_id.clone(),
             error: payment.state.is_without_success().then(failure),
+            authorization: None,
             refund: None,
         }
     }
@@ -195,7 +215,7 @@ fn event_type(happened: &str) -> String {
 /// Adds the current state of a payment to the outbox.
 pub(super) async fn enqueue(writing: &mut LedgerTransaction, payment: &Payment) -> Result<(), LedgerError> {
     let outcome = WebhookEvent::new(payment, writing.now);
-    insert_event(writing, payment, &outcome).await
+    insert_event(writing, payment, outcome).await
 }
 
 /// Adds a refund or a dispute to the outbox. `happened` is `refunded` or `disputed`.
@@ -210,15 +230,17 @@ pub(super) async fn enqueue_refund(
         refund: Some(refund),
         ..WebhookEvent::new(payment, writing.now)
     };
-    insert_event(writing, payment, &outcome).await
+    insert_event(writing, payment, outcome).await
 }
 
 async fn insert_event(
     writing: &mut LedgerTransaction,
     payment: &Payment,
-    outcome: &WebhookEvent,
+    outcome: WebhookEvent,
 ) -> Result<(), LedgerError> {
-    let outcome = serde_json::to_string(outcome).expect("texts and numbers always serialise");
+    let authorization = writing.find_authorization(payment).await?;
+    let outcome =
+        serde_json::to_string(&WebhookEvent { authorization, ..outcome }).expect("texts and numbers always serialise");
     sqlx::query("INSERT INTO outbox (payment_id, outcome, written_at, due_at) VALUES ($1, $2, $3, $3)")
         .bind(payment.id.to_string())
         .bind(outcome)
@@ -359,6 +381,26 @@ impl Ledger {
 }
 
 impl LedgerTransaction {
+    /// Finds the authorisation on which a payment was submitted last.
+    async fn find_authorization(&mut self, payment: &Payment) -> Result<Option<AuthorizationData>, LedgerError> {
+        let found = sqlx::query_as(
+            "SELECT id, at, data FROM events WHERE payment_id = $1 AND kind = 'authorized' ORDER BY id DESC LIMIT 1",
+        );
+        let found: Option<(i64, i64, String)> =
+            found.bind(payment.id.to_string()).fetch_optional(&mut self.transaction).await?;
+        let Some((id, at, data)) = found else { return Ok(None) };
+        let unreadable = || LedgerError::Unreadable("an authorisation");
+        let authorization = read_statement(&data).ok_or_else(unreadable)?;
+        Ok(Some(AuthorizationData {
+            id: payment.id.authorization_id(id).to_string(),
+            purpose: authorization.purpose.as_str().to_owned(),
+            text_version: authorization.text_version,
+            sha256: authorization.sha256,
+            language: authorization.language,
+            at: Timestamp::from_millisecond(at).map_err(|_| unreadable())?,
+        }))
+    }
+
     /// Deletes an event about a call: it has personal data that nothing needs any more. SQLite overwrites it in the file
     /// with zeros (`secure_delete`).
     async fn delete_delivered(&mut self, outbox_id: i64) -> Result<(), LedgerError> {

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use super::{LedgerError, LedgerTransaction, Payment};
 use crate::ids::PaymentSid;
 use crate::payment::{
-    Amount, CallbackDigest, ConsentAnswer, ConsentPurpose, ConsentRecord, EntryReport, Field, Fields, RecordedStep,
-    TwilioResponse, UpdateAction,
+    Amount, CallbackDigest, ConsentAnswer, ConsentPurpose, ConsentRecord, EntryReport, Field, Fields, Last4,
+    RecordedStep, TwilioResponse, UpdateAction, text_sha256,
 };
 
 /// The events of a payment that are steps of its session, in order.
@@ -34,6 +34,7 @@ struct StepData {
     error: Option<String>,
     required: Option<Vec<String>>,
     date_updated: Option<Timestamp>,
+    last4: Option<String>,
 }
 
 /// The data of a statement.
@@ -43,6 +44,8 @@ struct StatementData {
     currency: Option<String>,
     minor: Option<u64>,
     text: String,
+    /// Earlier versions did not record it: their texts are as spoken.
+    sha256: Option<String>,
     language: String,
     version: String,
     answer: String,
@@ -140,21 +143,26 @@ impl StepData {
             Some(names) => Some(names.iter().map(|name| Field::from_wire(name)).collect::<Option<_>>()?),
             None => None,
         };
-        Some(EntryReport { digest, is_dated, date_updated: self.date_updated, required })
+        let last4 = self.last4.as_deref().and_then(Last4::from_account_mask);
+        Some(EntryReport { digest, is_dated, date_updated: self.date_updated, required, last4 })
     }
 }
 
-fn read_statement(data: &str) -> Option<ConsentRecord> {
+/// Reads the data of a statement that was answered.
+pub(super) fn read_statement(data: &str) -> Option<ConsentRecord> {
     let data: StatementData = serde_json::from_str(data).ok()?;
     let amount = || Amount::from_minor(data.minor?, data.currency.as_deref()?.parse().ok()?);
     let purpose = match data.purpose.as_str() {
         "charge" => ConsentPurpose::Charge(amount()?),
         "charge-again" => ConsentPurpose::ChargeAgain(amount()?),
         "go-on" => ConsentPurpose::SubmitOpenPayment,
+        "bank-debit" => ConsentPurpose::BankDebit(amount()?),
+        "stored-card" => ConsentPurpose::StoredCard,
         _ => return None,
     };
     let answers = [ConsentAnswer::Yes, ConsentAnswer::No, ConsentAnswer::Unclear];
     let answer = answers.into_iter().find(|answer| answer.as_str() == data.answer)?;
-    let StatementData { text, language, version, .. } = data;
-    Some(ConsentRecord { purpose, text, language, text_version: version, answer })
+    let StatementData { text, sha256, language, version, .. } = data;
+    let sha256 = sha256.unwrap_or_else(|| text_sha256(&text));
+    Some(ConsentRecord { purpose, text, sha256, language, text_version: version, answer })
 }

@@ -67,15 +67,7 @@ impl OrphanedPayment {
     /// Builds the request to cancel the session. An earlier one is repeated with its key.
     pub fn cancel_request(&self, sid: PaymentSid) -> UpdatePayment {
         let key = self.id.update_key(UpdateAction::Cancel, self.cancel_attempt);
-        UpdatePayment {
-            id: self.id,
-            payment_sid: sid,
-            idempotency_key: key,
-            action: UpdateAction::Cancel,
-            abandon_reason: None,
-            needs_claim: false,
-            receipt_language: None,
-        }
+        UpdatePayment::new(self.id, sid, key, UpdateAction::Cancel)
     }
 }
 

@@ -309,6 +309,9 @@ async fn write_update_request(
     if let Some(why) = update.abandon_reason {
         writing.abandon(&mut payment, why).await?;
     }
+    if let Some(authorization) = update.authorization.as_deref().filter(|_| !repeats) {
+        writing.append_event(&payment, &LedgerEvent::Authorized { authorization }, None).await?;
+    }
     let asking = LedgerEvent::UpdateRequested { change: update.action, key: &update.idempotency_key };
     writing.append_event(&payment, &asking, None).await?;
     Ok(())

@@ -40,10 +40,12 @@ on_both_engines!(
     history,
     journal,
     orders,
+    outbound_rules,
     outbox,
     personal_data,
     receipts,
     recorded_steps,
+    recordings,
     refunds,
     requests,
     same_state,
@@ -373,15 +375,7 @@ fn call(sid: &str) -> CallData {
 }
 
 fn update(id: PaymentId, sid: &str, change: UpdateAction, n: u32) -> UpdatePayment {
-    UpdatePayment {
-        id,
-        payment_sid: sid.parse().unwrap(),
-        idempotency_key: id.update_key(change, n),
-        action: change,
-        abandon_reason: None,
-        needs_claim: false,
-        receipt_language: None,
-    }
+    UpdatePayment::new(id, sid.parse().unwrap(), id.update_key(change, n), change)
 }
 
 fn status(sid: &str, fields: &[(&str, &str)]) -> PaymentCallback {

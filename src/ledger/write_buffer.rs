@@ -14,13 +14,16 @@ use super::connection::{BUSY_TIMEOUT, CommitFate, TransactionId, WriteLock};
 use super::velocity::AppliedLimits;
 use super::{
     CallData, CallEnd, Ledger, LedgerError, LedgerTransaction, OrphanedPayment, ReceiptReport, RecordOutcome, call_end,
-    call_stages, callbacks, orders, receipts, recovery, requests,
+    call_stages, callbacks, orders, outbound_rules, receipts, recordings, recovery, requests,
 };
 use crate::call_stage::CallStage;
+use crate::calling_rules::CallConsent;
 use crate::ids::CallSid;
 use crate::payment::{
-    ConsentRecord, CreatePayment, PaymentCallback, PaymentId, SpokenStatement, TwilioResponse, UpdatePayment,
+    ConsentRecord, CreatePayment, NoticeKind, PaymentCallback, PaymentId, SpokenStatement, TwilioResponse,
+    UpdatePayment,
 };
+use crate::recording::{RecordingAnswer, RecordingStep};
 
 /// The maximum number of buffered records. A payment has about ten.
 pub(super) const MAX_BUFFERED: usize = 4_096;
@@ -47,10 +50,14 @@ pub(super) enum LedgerRecord {
     UpdateResponse(Box<UpdatePayment>, TwilioResponse),
     /// The caller's answer to a statement of the server.
     Statement(CallSid, Box<ConsentRecord>),
-    /// The caller has heard that the agent is a machine.
-    Disclosure(CallSid, Box<SpokenStatement>),
     /// The result of an attempt to send a receipt.
     Receipt(ReceiptReport),
+    /// The caller has heard a notice.
+    Notice(CallSid, NoticeKind, Box<SpokenStatement>),
+    /// The consent on which a call was placed.
+    CallConsent(CallSid, Box<CallConsent>),
+    /// How a step of the recording of a call ended.
+    RecordingStep(CallSid, RecordingStep, RecordingAnswer),
     /// The call has ended.
     CallEnded(CallData),
     /// The call has ended, and the business is to know it; with the id of that event.
@@ -69,7 +76,11 @@ impl LedgerRecord {
             Self::UpdateResponse(update, _) => RecordCall::OfPayment(update.id),
             Self::Receipt(report) => RecordCall::OfPayment(report.payment),
             Self::CancelRequest(call, _) | Self::CallEnded(call) => RecordCall::Sid(&call.call_sid),
-            Self::Statement(call, _) | Self::Disclosure(call, _) | Self::CallStage(call, _) => RecordCall::Sid(call),
+            Self::Statement(call, _)
+            | Self::Notice(call, ..)
+            | Self::CallConsent(call, _)
+            | Self::RecordingStep(call, ..)
+            | Self::CallStage(call, _) => RecordCall::Sid(call),
             Self::CallEndReport(end, _) => RecordCall::Sid(&end.call.call_sid),
             Self::RecoveryFinished(left) => RecordCall::Sid(&left.call.call_sid),
         }
@@ -84,7 +95,9 @@ impl LedgerRecord {
             Self::UpdateResponse(update, _) => ("update_response", update.payment_sid.as_str()),
             Self::Receipt(_) => ("receipt", ""),
             Self::Statement(call, _) => ("statement", call.as_str()),
-            Self::Disclosure(call, _) => ("disclosure", call.as_str()),
+            Self::Notice(call, ..) => ("notice", call.as_str()),
+            Self::CallConsent(call, _) => ("call_consent", call.as_str()),
+            Self::RecordingStep(call, ..) => ("recording_step", call.as_str()),
             Self::CallEnded(call) => ("call_ended", call.call_sid.as_str()),
             Self::CallEndReport(end, _) => ("call_end_report", end.call.call_sid.as_str()),
             Self::CallStage(call, _) => ("call_stage", call.as_str()),
@@ -341,7 +354,11 @@ impl LedgerTransaction {
             }
             LedgerRecord::Receipt(report) => receipts::write_receipt_report(self, report).await?,
             LedgerRecord::Statement(call, agreed) => orders::write_statement(self, call, agreed).await?,
-            LedgerRecord::Disclosure(call, heard) => orders::write_disclosure(self, call, heard).await?,
+            LedgerRecord::Notice(call, kind, heard) => orders::write_notice(self, call, *kind, heard).await?,
+            LedgerRecord::CallConsent(call, consent) => outbound_rules::write_call_consent(self, call, consent).await?,
+            LedgerRecord::RecordingStep(call, step, answer) => {
+                recordings::write_step(self, call, *step, Some(answer)).await?;
+            }
             LedgerRecord::CallEnded(call) => drop(requests::write_call_ended(self, call).await?),
             LedgerRecord::CallEndReport(end, id) => call_end::write_call_end(self, end, *id).await?,
             LedgerRecord::CallStage(call, stage) => call_stages::write_call_stage(self, call, *stage).await?,

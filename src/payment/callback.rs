@@ -33,7 +33,7 @@ pub struct PaymentCallback {
     pub charge_amount: Option<String>,
     /// `PaymentCardType`, if the callback has it.
     pub card_type: Option<CardType>,
-    /// The last four digits of the card, if the mask shows them.
+    /// The last digits of the card or account, if the mask shows them.
     pub last4: Option<Last4>,
     /// What the callback reports.
     pub kind: CallbackKind,

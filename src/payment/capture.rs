@@ -13,8 +13,8 @@ use jiff::Timestamp;
 
 use super::{
     Amount, CallbackDigest, CallbackKind, ConsentRecord, CreatePayment, EntryError, Field, Fields, IdempotencyKey,
-    PaymentCallback, PaymentId, PaymentIntent, PaymentMethodName, PaymentRecord, PaymentSessionResult, PaymentState,
-    PaymentTerms, SubmissionRefusal, TwilioResponse, UpdateAction, UpdatePayment,
+    Last4, PaymentCallback, PaymentId, PaymentIntent, PaymentMethodName, PaymentRecord, PaymentSessionResult,
+    PaymentState, PaymentTerms, SubmissionRefusal, TwilioResponse, UpdateAction, UpdatePayment,
 };
 use crate::ids::PaymentSid;
 #[cfg(test)]
@@ -53,6 +53,10 @@ pub struct Capture {
     refusal: Option<SubmissionRefusal>,
     seen_callbacks: VecDeque<SeenCallback>,
     consent: Option<ConsentRecord>,
+    /// The last digits of the card or account, once Twilio has reported them.
+    last4: Option<Last4>,
+    /// The caller's authorisation to submit what is entered now. A new entry needs a new one.
+    authorization: Option<ConsentRecord>,
 }
 
 /// A callback that was applied.
@@ -165,6 +169,8 @@ impl Capture {
             refusal: None,
             seen_callbacks: VecDeque::new(),
             consent: consent.clone(),
+            last4: None,
+            authorization: None,
         };
         (capture, CreatePayment { id, idempotency_key: id.create_key(), charge, terms: terms.clone(), consent })
     }
@@ -211,15 +217,9 @@ impl Capture {
             (_, UpdateAction::Cancel) => CaptureStage::Cancelling,
         };
         let sid = self.sid.clone().ok_or(InvalidTransition::NotConfirmed)?;
-        Ok(UpdatePayment {
-            id: self.id,
-            payment_sid: sid,
-            idempotency_key: self.next_idempotency_key(action),
-            action,
-            abandon_reason: None,
-            needs_claim: false,
-            receipt_language: None,
-        })
+        let update = UpdatePayment::new(self.id, sid, self.next_idempotency_key(action), action);
+        let authorization = self.authorization.as_ref().filter(|_| action == UpdateAction::Complete);
+        Ok(UpdatePayment { authorization: authorization.cloned().map(Box::new), ..update })
     }
 
     fn missing_matcher(&self, field: Field) -> Option<Field> {
@@ -362,6 +362,9 @@ impl Capture {
             }
             CallbackKind::EntryEnded { field, has_value: present } => {
                 let is_captured = callback.is_field_captured(*field, *present);
+                if is_captured {
+                    self.last4 = callback.last4.or(self.last4);
+                }
                 self.apply_entry_end(*field, callback.date_updated, is_captured, callback.required)
             }
             CallbackKind::WrongEntry { field, error } => self.apply_wrong_entry(*field, error, callback.date_updated),
@@ -401,6 +404,7 @@ impl Capture {
             _ => return CallbackEffect::NoChange,
         }
         self.captured.insert(field);
+        self.authorization = None;
         CallbackEffect::Captured(field)
     }
 
@@ -482,6 +486,31 @@ impl Capture {
         let refusal = self.refusal.filter(|_| !submitted);
         let intent = PaymentIntent { charge: self.charge, bank_debit, submitted, refusal };
         PaymentRecord { state, intent, has_doubtful_success: false }
+    }
+
+    /// The field that the caller is asked to enter.
+    pub fn awaited_field(&self) -> Option<Field> {
+        if let CaptureStage::Capturing { field, .. } = self.stage { Some(field) } else { None }
+    }
+
+    /// The terms of the payment.
+    pub fn terms(&self) -> &PaymentTerms {
+        &self.terms
+    }
+
+    /// The last digits of the card or account, if Twilio has reported them.
+    pub fn last4(&self) -> Option<Last4> {
+        self.last4
+    }
+
+    /// Whether the caller has authorised what is entered now.
+    pub fn is_authorized(&self) -> bool {
+        self.authorization.is_some()
+    }
+
+    /// Records that the caller has authorised the submission of what is entered now.
+    pub fn authorize(&mut self, authorization: ConsentRecord) {
+        self.authorization = Some(authorization);
     }
 
     /// The payment method in conversation: `card` or `bank account`.

@@ -18,6 +18,11 @@ pub struct PaymentId(Uuid);
 pub struct ParsePaymentIdError;
 
 impl PaymentId {
+    /// The id of an authorisation of the payment, which the ledger has recorded under this number.
+    pub fn authorization_id(self, number: i64) -> Uuid {
+        Uuid::new_v5(&self.0, &number.to_be_bytes())
+    }
+
     /// The key of the request that creates the payment session. All attempts to send it use the same key.
     pub fn create_key(self) -> IdempotencyKey {
         IdempotencyKey(format!("{self}-create"))

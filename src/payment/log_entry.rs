@@ -1,8 +1,8 @@
 //! Log entries of payments.
 
 use super::{
-    Amount, AmountDue, ConsentRecord, EntryError, Field, PaymentOutcome, PaymentSessionResult, PaymentTermsError,
-    SpokenStatement, UpdateAction,
+    Amount, AmountDue, ConsentRecord, EntryError, Field, NoticeKind, PaymentOutcome, PaymentSessionResult,
+    PaymentTermsError, SpokenStatement, UpdateAction,
 };
 use crate::ids::PaymentSid;
 
@@ -83,8 +83,8 @@ pub enum PaymentLogEntry {
     },
     /// The caller answered a consent statement. It belongs to the call, not to a session.
     ConsentAnswered(ConsentRecord),
-    /// The caller has heard that the agent is a machine: `Compliance.disclosure`. It belongs to the call, not to a session.
-    Disclosed(SpokenStatement),
+    /// The caller has heard a statement that needs no answer. It belongs to the call, not to a session.
+    NoticeHeard(NoticeKind, SpokenStatement),
     /// A tool of the business named the amount due of the call, or an invalid one, so that no payment can start.
     DueNamed {
         /// What is due from now on.

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::{Amount, PaymentRecord, PaymentState};
 use crate::ids::PaymentSid;
+use crate::recording::KnownRecording;
 
 /// An earlier payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,12 +26,16 @@ pub struct PriorPayments {
     pub consented_amount: Option<Amount>,
     /// The caller has heard on this call that the agent is a machine: `Compliance.disclosure`.
     pub is_disclosed: bool,
+    /// The recording of this call.
+    pub recording: KnownRecording,
     /// The payment of the same order that blocks another one.
     pub same_order: Option<PriorPayment>,
     /// Payments of the caller that may have been charged, on other calls and of other orders.
     pub possibly_charged: Vec<PriorPayment>,
     /// The sessions of the payments of this call, whose results may still come.
     pub sessions: Vec<PriorSession>,
+    /// The call was connected before, and the ledger could not be read: nobody knows whether a card is being entered.
+    pub is_unread: bool,
 }
 
 /// The session of an earlier payment of a call.
@@ -47,7 +52,7 @@ pub struct PriorSession {
 impl PriorPayments {
     /// Whether there is no payment and no consent.
     pub fn is_empty(&self) -> bool {
-        *self == Self { is_disclosed: self.is_disclosed, ..Self::default() }
+        *self == Self { is_disclosed: self.is_disclosed, recording: self.recording.clone(), ..Self::default() }
     }
 }
 

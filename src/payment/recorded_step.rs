@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{CallbackDigest, EntryError, Field, Fields, TwilioResponse, UpdateAction};
+use super::{CallbackDigest, EntryError, Field, Fields, Last4, TwilioResponse, UpdateAction};
 use crate::ids::PaymentSid;
 
 /// One recorded step of a payment session.
@@ -37,4 +37,6 @@ pub(crate) struct EntryReport {
     pub date_updated: Option<Timestamp>,
     /// `Required`. Earlier versions did not record it.
     pub required: Option<Fields>,
+    /// The last digits of the card or account.
+    pub last4: Option<Last4>,
 }

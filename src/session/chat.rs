@@ -20,7 +20,9 @@ use super::inputs::ModelResponse;
 use super::tool_runner::{ToolEvent, ToolRunner};
 use super::turn_recorder::TurnRecorder;
 use super::{EVENTS_PER_TURN, SessionContext, payment_log};
-use crate::call::{Action, Call, CallEvent, CallSettings, ContextKeys, ModelEvent, SilenceSettings, ToolCall};
+use crate::call::{
+    Action, Call, CallEvent, CallSettings, ContextKeys, ModelEvent, SilenceSettings, ToolCall, WallClock,
+};
 use crate::call_identity::CallIdentity;
 use crate::ids::CallSid;
 use crate::payment::PriorPayments;
@@ -132,7 +134,8 @@ impl Chat {
             custom_parameters: Private::default(),
         };
         // The initial actions are not needed: a chat has no greeting.
-        let (call, _) = Call::begin(Arc::new(settings), &setup, None, &PriorPayments::default(), id, now());
+        let clock = WallClock { now: now(), at: Timestamp::now() };
+        let (call, _) = Call::begin(Arc::new(settings), &setup, None, &PriorPayments::default(), id, clock);
         let response_service = context.response_service.for_call(library.server.model, CallIdentity::new(&setup, None));
         let began = (now(), Timestamp::now());
         let (tools, tool_events) = ToolRunner::new(&context, context.tool_context(&setup, &library, None, None), began);
@@ -278,7 +281,11 @@ impl Chat {
                     self.context.telemetry.record_outage(outage, self.turns.request_id());
                 }
                 // No external client calls tools in a chat, and the limited tools need a telephone.
-                Action::ReturnToolOutput { .. } | Action::RecordSilence | Action::ReportLimit(_) | Action::Close => {}
+                Action::ReturnToolOutput { .. }
+                | Action::ControlRecording(_)
+                | Action::RecordSilence
+                | Action::ReportLimit(_)
+                | Action::Close => {}
             }
         }
         if let Some(turn) = self.turns.record_state(self.call.agent_state(), now) {

@@ -30,6 +30,9 @@ const CLAIM_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long one waits that was connected before: without what the last server has left it begins anew.
 const TAKE_OVER_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long a call waits for a ledger that is known to be out of order.
+pub(super) const FAULT_TIMEOUT: Duration = Duration::from_millis(200);
+
 /// How many calls of dead servers are put away with one beat.
 const MAX_PUT_AWAY: usize = 20;
 
@@ -48,11 +51,20 @@ struct Seen {
     beats: u32,
 }
 
-/// The calls without a living server whose payments this server cancels.
+/// The calls whose end this server is writing down, its own and those that it puts away. Nobody else puts them away meanwhile.
 #[derive(Debug, Default)]
-pub(crate) struct PutAwayCalls(Mutex<HashSet<CallSid>>);
+pub(crate) struct EndingCalls(Mutex<HashSet<CallSid>>);
 
-impl PutAwayCalls {
+impl EndingCalls {
+    /// Keeps a call from being put away until [`remove`](Self::remove).
+    pub(super) fn insert(&self, call: &CallSid) {
+        self.lock().insert(call.clone());
+    }
+
+    pub(super) fn remove(&self, call: &CallSid) {
+        self.lock().remove(call);
+    }
+
     fn contains(&self, call: &CallSid) -> bool {
         self.lock().contains(call)
     }
@@ -78,9 +90,8 @@ impl SessionContext {
                 Ok(claimed) => {
                     let left = context.finish_claim(&call, claimed);
                     // The session has begun without it.
-                    if let Err(Some(_)) = sender.send(left) {
-                        context.cancel_left_payments(&call, &claim).await;
-                        context.tell_known_payments(&call).await;
+                    if let Err(left) = sender.send(left) {
+                        context.learn_left_call(&call, &claim, left.is_some()).await;
                     }
                 }
                 Err(error) => {
@@ -89,7 +100,11 @@ impl SessionContext {
             }
         };
         self.tasks.spawn(claiming.in_current_span());
-        let patience = if was_connected { TAKE_OVER_TIMEOUT } else { CLAIM_TIMEOUT };
+        let patience = match was_connected {
+            _ if self.ledger.fault().is_some() => FAULT_TIMEOUT,
+            true => TAKE_OVER_TIMEOUT,
+            false => CLAIM_TIMEOUT,
+        };
         if let Ok(claimed) = timeout(patience, &mut receiver).await {
             return claimed.ok().flatten();
         }
@@ -111,6 +126,14 @@ impl SessionContext {
             self.pending_calls.learn(call, &about);
         }
         left
+    }
+
+    /// Lets a call that has begun without what its last owner had left know that, if there was one.
+    async fn learn_left_call(self: &Arc<Self>, call: &CallSid, claim: &CallClaim, has_left: bool) {
+        if has_left {
+            self.cancel_left_payments(call, claim).await;
+        }
+        self.tell_known_payments(call).await;
     }
 
     /// Lets a call that has begun without its earlier payments know them.
@@ -224,7 +247,7 @@ impl SessionContext {
         let (now, patience) = (Instant::now(), self.environment.resume_timeout);
         let is_live = |sid: &CallSid| {
             self.calls.is_live(sid)
-                || self.put_away_calls.contains(sid)
+                || self.ending_calls.contains(sid)
                 || self.hand_overs.is_under_way(sid, patience, now)
         };
         let left_over = own.into_values().filter(|owned| !is_live(&owned.call));
@@ -258,10 +281,7 @@ impl SessionContext {
                 );
                 self.finish_claim(call, claimed)
             });
-            if left.is_some() {
-                self.cancel_left_payments(call, claim).instrument(span).await;
-                self.tell_known_payments(call).await;
-            }
+            self.learn_left_call(call, claim, left.is_some()).instrument(span).await;
         }
         Ok(())
     }
@@ -289,7 +309,7 @@ impl SessionContext {
             let calls = calls.into_iter().filter(|owned| is_late || owned.has_ended);
             due.extend(calls.map(|owned| OwnerlessCall { call: owned.call, epoch: Some(owned.epoch) }));
         }
-        due.retain(|call| !self.calls.is_live(&call.call) && !self.put_away_calls.contains(&call.call));
+        due.retain(|call| !self.calls.is_live(&call.call) && !self.ending_calls.contains(&call.call));
         for call in due.into_iter().take(MAX_PUT_AWAY) {
             self.put_away(call).await?;
         }
@@ -298,7 +318,7 @@ impl SessionContext {
 
     /// Puts away a call of which Twilio says that it is over, unless a living server has it.
     pub(crate) async fn put_away_ended(self: &Arc<Self>, call: &CallSid) {
-        if self.calls.is_live(call) {
+        if self.calls.is_live(call) || self.ending_calls.contains(call) {
             return;
         }
         let put_away = async {
@@ -326,7 +346,7 @@ impl SessionContext {
             );
         });
         self.telemetry.record_claim(ClaimEvent::PutAway);
-        self.put_away_calls.lock().insert(call.clone());
+        self.ending_calls.insert(&call);
         let context = self.clone();
         let work = async move {
             context.cancel_payments(orphaned).await;
@@ -337,7 +357,7 @@ impl SessionContext {
                 }
             }
             context.release_call(&call, &claim).await;
-            context.put_away_calls.lock().remove(&call);
+            context.ending_calls.remove(&call);
         };
         self.tasks.spawn(work.instrument(span));
         Ok(())

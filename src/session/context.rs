@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::admission::{MAX_REMEMBERED_CALLS, SocketAdmission};
-use super::claims::PutAwayCalls;
+use super::claims::EndingCalls;
 use super::hand_over::HandOvers;
 use super::lifecycle::record_call_end;
 use super::registry::Registration;
@@ -68,7 +68,7 @@ pub struct SessionContext {
     /// The servers that share the ledger; `None` if this one has it alone.
     pub fleet: Option<Arc<Fleet>>,
     /// The calls without a living server whose payments this one cancels.
-    pub(crate) put_away_calls: PutAwayCalls,
+    pub(crate) ending_calls: EndingCalls,
     /// The live calls.
     pub calls: CallRegistry,
     /// Decides which sockets belong to a call of ours.

@@ -39,8 +39,11 @@ const BATCH: usize = 16;
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct KeptCall {
-    /// When its first session began.
+    /// When its first session began, by the clock of that server. It is reported, and compared with nothing.
     pub(super) started_at: Timestamp,
+    /// How long the call had lasted, in whole minutes, when this was written.
+    #[serde(default)]
+    pub(super) minutes: u64,
     /// The number of the person on the line.
     caller: Option<String>,
     is_outbound: bool,
@@ -64,6 +67,7 @@ impl KeptCall {
     ) -> Self {
         Self {
             started_at,
+            minutes: 0,
             caller: setup.caller().map(|caller| caller.as_str().to_owned()),
             is_outbound: setup.is_outbound(),
             parameters: setup.custom_parameters.reveal().clone(),
@@ -94,6 +98,11 @@ impl KeptCall {
             arguments: Private::default(),
             is_recovered: true,
         }
+    }
+
+    /// How long the call had lasted when this was written.
+    pub(super) fn age(&self) -> Duration {
+        Duration::from_mins(self.minutes)
     }
 
     /// The context and the manifest in use, where they were named.
@@ -169,6 +178,8 @@ pub(super) struct CallJournal {
     kept: KeptCall,
     /// The state was written that `kept` has.
     is_state_written: bool,
+    /// When the call began, as far as this server knows.
+    began: Instant,
     cursor: JournalCursor,
     /// Nothing that was written before counts.
     is_whole: bool,
@@ -184,12 +195,14 @@ pub(super) struct CallJournal {
 impl CallJournal {
     /// The journal of a call that has just begun, or was taken up: all of it is written.
     pub(super) fn new(writer: JournalWriter, call: CallSid, claim: CallClaim, kept: KeptCall, now: Instant) -> Self {
+        let began = now.checked_sub(kept.age()).unwrap_or(now);
         Self {
             writer,
             call,
             claim,
             kept,
             is_state_written: false,
+            began,
             cursor: JournalCursor::default(),
             is_whole: true,
             is_behind: Arc::default(),
@@ -265,9 +278,10 @@ impl CallJournal {
             self.is_state_written = false;
         }
         let items = call.take_journal_changes(&mut self.cursor);
-        let state = call.state(is_handed_over);
-        if state != self.kept.call {
+        let (state, minutes) = (call.state(is_handed_over), self.began.elapsed().as_secs() / 60);
+        if state != self.kept.call || minutes != self.kept.minutes {
             self.kept.call = state;
+            self.kept.minutes = minutes;
             self.is_state_written = false;
         }
         let state = (!self.is_state_written).then(|| self.kept.to_json());

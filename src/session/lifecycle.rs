@@ -11,6 +11,7 @@ use tracing::{Instrument as _, error, info, info_span};
 use uuid::Uuid;
 
 use super::agent_config::AgentConfig;
+use super::claims::FAULT_TIMEOUT;
 use super::external_calls::ExternalCalls;
 use super::inputs::Inputs;
 use super::journal::{CallJournal, KeptCall};
@@ -21,7 +22,9 @@ use super::tool_runner::ToolRunner;
 use super::turn_recorder::TurnRecorder;
 use super::{RelaySocket, Session, SessionContext, SessionEnd, SocketInput, SocketOutput};
 use crate::assets::Library;
-use crate::call::{Action, CONTEXT_PARAMETERS, Call, CallEnding, CallSettings, ContextKeys, MANIFEST_PARAMETERS};
+use crate::call::{
+    Action, CONTEXT_PARAMETERS, Call, CallEnding, CallSettings, ContextKeys, MANIFEST_PARAMETERS, WallClock,
+};
 use crate::call_claim::{CallClaim, ClaimState};
 use crate::call_identity::CallIdentity;
 use crate::call_stage::CallStage;
@@ -117,6 +120,9 @@ async fn run_session(context: Arc<SessionContext>, setup: Setup, socket: RelaySo
         context.tasks.spawn(recover_panicked_session(context.clone(), tools.call.clone()).in_current_span());
         (SessionEnd::Panicked, CallEnding::default(), CallTotals::default())
     });
+    let sid = tools.call.call_sid.clone();
+    // Twilio reports the end at once, which is not written yet.
+    context.ending_calls.insert(&sid);
     // What it holds is removed with it, the registration as well.
     drop(session);
     let (started_at, started_on) = started;
@@ -137,9 +143,9 @@ async fn run_session(context: Arc<SessionContext>, setup: Setup, socket: RelaySo
     } else {
         Box::pin(forget_call(&context, call_end)).await;
     }
+    context.ending_calls.remove(&sid);
     let (began_at, duration, end) = (started_on, started_at.elapsed(), end.as_str());
-    let call_sid = tools.call.call_sid.clone();
-    let call = CallRecord { call_sid, outbound, began_at, duration, end, reason, is_handed_off, totals };
+    let call = CallRecord { call_sid: sid, outbound, began_at, duration, end, reason, is_handed_off, totals };
     context.telemetry.record_call(call, context.calls.count());
 }
 
@@ -194,17 +200,19 @@ async fn begin_session(
     let tool_context = context.tool_context(&setup, &library, Some(claim.clone()), reported_to);
     // A ledger that could not be asked for the claim is not waited for again.
     let known = match claim.state() {
-        ClaimState::Unclaimed if was_connected => payment::PriorPayments::default(),
+        ClaimState::Unclaimed if was_connected => {
+            payment::PriorPayments { is_unread: true, ..payment::PriorPayments::default() }
+        }
         ClaimState::Unclaimed | ClaimState::Held(_) | ClaimState::Lost => load_known_payments(&tool_context).await,
     };
-    let resumed = take_up::read_left_call(left, &kept, &settings, &setup, started_on);
+    let resumed = take_up::read_left_call(left, &kept, &settings, &setup);
     if reported_to.is_some() && resumed.as_ref().is_none_or(|resumed| resumed.payment.is_none()) {
         context.cancel_left_payments(&sid, &claim).await;
     }
-    let (nonce, now) = (Uuid::new_v4(), started_at.into_std());
+    let (nonce, clock) = (Uuid::new_v4(), WallClock { now: started_at.into_std(), at: started_on });
     let (call, actions) = match resumed {
-        Some(resumed) => Call::resume(settings.clone(), &setup, request, &known, resumed, nonce, now),
-        None => Call::begin(settings.clone(), &setup, request, &known, nonce, now),
+        Some(resumed) => Call::resume(settings.clone(), &setup, request, &known, resumed, nonce, clock),
+        None => Call::begin(settings.clone(), &setup, request, &known, nonce, clock),
     };
     if let Some(error) = call.terms_error() {
         error!(event = "call_parameters.no_payment", %error, "The call's parameters allow no payment.");
@@ -313,7 +321,8 @@ pub(super) async fn record_call_end(context: &SessionContext, end: CallEnd) {
 /// Reads the known payments of a call from the ledger. If that fails the call begins without them: the ledger rejects a
 /// second payment anyway when it is recorded.
 async fn load_known_payments(tool_context: &ToolContext) -> payment::PriorPayments {
-    match timeout(KNOWN_PAYMENTS_TIMEOUT, tool_context.ledger.load_prior_payments(&tool_context.call)).await {
+    let patience = tool_context.ledger.fault().map_or(KNOWN_PAYMENTS_TIMEOUT, |_| FAULT_TIMEOUT);
+    match timeout(patience, tool_context.ledger.load_prior_payments(&tool_context.call)).await {
         Ok(Ok(known)) => known,
         Ok(Err(error)) => {
             error!(event = "ledger.read_failed", %error, "The known payments of the call cannot be read.");

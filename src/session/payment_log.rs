@@ -3,7 +3,7 @@
 use tracing::{error, info, warn};
 
 use crate::ids::{CallSid, PaymentSid};
-use crate::payment::{Amount, CallbackKind, PaymentCallback, PaymentLogEntry, PaymentOutcome};
+use crate::payment::{Amount, CallbackKind, NoticeKind, PaymentCallback, PaymentLogEntry, PaymentOutcome};
 
 /// Logs the result of a payment whose call has ended.
 pub(crate) fn log_late_result(status: &PaymentCallback) {
@@ -137,11 +137,17 @@ pub(super) fn log_entry(entry: &PaymentLogEntry, request_id: Option<&str>) {
             version = statement.text_version,
             "The caller answered a statement."
         ),
-        PaymentLogEntry::Disclosed(statement) => info!(
+        PaymentLogEntry::NoticeHeard(NoticeKind::Disclosure, statement) => info!(
             event = "statement.disclosed",
             language = statement.language,
             version = statement.text_version,
             "The caller has heard that the agent is a machine."
+        ),
+        PaymentLogEntry::NoticeHeard(NoticeKind::Recording, statement) => info!(
+            event = "statement.recording",
+            language = statement.language,
+            version = statement.text_version,
+            "The caller has heard that the call is recorded."
         ),
         PaymentLogEntry::DueNamed { due: Ok(due) } => info!(
             event = "payment.due_named",

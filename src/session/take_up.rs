@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::journal::KeptCall;
@@ -20,7 +18,6 @@ pub(super) fn read_left_call(
     kept: &KeptCall,
     settings: &CallSettings,
     setup: &Setup,
-    now: Timestamp,
 ) -> Option<ResumedCall> {
     let LeftCall { state, items, payment } = left?;
     let items: Vec<_> = items.iter().filter_map(|item| ConversationItem::from_journal(item)).collect();
@@ -38,8 +35,7 @@ pub(super) fn read_left_call(
         "The call goes on where another server left it."
     );
     let state = if state.is_some() { kept.call.clone() } else { Call::initial_state(settings) };
-    let age = Duration::try_from(now.duration_since(kept.started_at)).unwrap_or_default();
-    Some(ResumedCall { state, items, payment, age })
+    Some(ResumedCall { state, items, payment, age: kept.age() })
 }
 
 /// Folds the payment that the last server of a call had begun. `None` if its terms, or what is recorded of it, do not fit.

@@ -46,7 +46,7 @@ pub(super) async fn context_with(base_url: &str, more: &[(&str, &str)]) -> (Arc<
     let context = Arc::new(SessionContext {
         server: ServerId::generate(),
         fleet: None,
-        put_away_calls: PutAwayCalls::default(),
+        ending_calls: EndingCalls::default(),
         journal: None,
         telemetry: Arc::default(),
         ledger: Ledger::open(&directory.file()).await.unwrap(),
@@ -62,6 +62,7 @@ pub(super) async fn context_with(base_url: &str, more: &[(&str, &str)]) -> (Arc<
         business_tools: Arc::new(BusinessToolClient::new(None, std::collections::BTreeMap::new()).unwrap()),
         settings: SharedSettings::default(),
         environment: Arc::new(CallEnvironment {
+            from_number: "+15550100002".parse().unwrap(),
             may_ask_again: true,
             payment: config.payment,
             business_name: None,
@@ -265,4 +266,18 @@ async fn a_panicked_session_leaves_no_payment_open() {
     context.tasks.wait().await;
     let state = context.ledger.payment(id).await.unwrap().unwrap().state;
     assert_eq!((state, context.calls.count()), (crate::ledger::PaymentState::Abandoned, 0));
+}
+
+#[tokio::test]
+async fn a_call_whose_end_is_being_written_is_not_put_away() {
+    let (context, _directory) = context_with_model_at("http://127.0.0.1:9/v1").await;
+    let sid: crate::ids::CallSid = "CA1".parse().unwrap();
+    context.ledger.claim_call(&sid, &crate::call_claim::CallClaim::new(context.server)).await.unwrap();
+    let epoch = async || context.ledger.find_owner(&sid).await.unwrap().map(|owner| owner.epoch);
+    context.ending_calls.insert(&sid);
+    context.put_away_ended(&sid).await;
+    assert_eq!(epoch().await, Some(1));
+    context.ending_calls.remove(&sid);
+    context.put_away_ended(&sid).await;
+    assert_ne!(epoch().await, Some(1), "nobody has it any more");
 }

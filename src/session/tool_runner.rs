@@ -24,7 +24,7 @@ use crate::tools::{self, AgentTools, ToolContext};
 use crate::usage_limits::Usage;
 
 /// Time limit for one tool run. The Twilio client and the tools of the business time out earlier.
-const TOOL_TIMEOUT: Duration = Duration::from_secs(16);
+pub(super) const TOOL_TIMEOUT: Duration = Duration::from_secs(16);
 
 /// How long a tool of the business may take before the caller is told to wait.
 const SPEAK_DELAY: Duration = Duration::from_millis(700);
@@ -49,8 +49,8 @@ pub(super) struct ToolRunner {
     /// When the session began.
     began: (std::time::Instant, Timestamp),
     /// Boxed, since a channel reserves room for 32 events.
-    events: mpsc::Sender<Box<ToolEvent>>,
-    tasks: TaskTracker,
+    pub(super) events: mpsc::Sender<Box<ToolEvent>>,
+    pub(super) tasks: TaskTracker,
 }
 
 impl ToolRunner {
@@ -136,10 +136,13 @@ impl From<&ToolOutcome> for ToolResult {
             | ToolOutcome::Context(Ok(_))
             | ToolOutcome::Sms(Ok(()))
             | ToolOutcome::Receipt(ReceiptNews::Sent)
+            | ToolOutcome::DoNotCall { is_listed: true }
             | ToolOutcome::Business(Ok(_)) => Self::Done,
             ToolOutcome::Payment(TwilioResponse::Refused { .. } | TwilioResponse::Gone)
             | ToolOutcome::OrderHasPayment(_)
             | ToolOutcome::RecentlyPaid { .. }
+            | ToolOutcome::NotPaused
+            | ToolOutcome::DoNotCall { is_listed: false }
             | ToolOutcome::Context(Err(_))
             | ToolOutcome::Sms(Err(_))
             | ToolOutcome::Receipt(ReceiptNews::NoTextMessages | ReceiptNews::NotSent)

@@ -129,6 +129,8 @@ pub(super) enum Expectation {
     CallEndNotified(&'static str, &'static str),
     /// Twilio was asked for text messages to the caller with these texts in them, in order, and no others.
     MessagesRequested(&'static [&'static str]),
+    /// Twilio did these steps of the recording, in order.
+    RecordingSteps(&'static [&'static str]),
     /// On exactly one call the caller heard the first text, and never the second.
     OneCallerHears(&'static str, &'static str),
 }

@@ -123,6 +123,8 @@ pub(crate) enum TranscriptEvent {
     PaymentsRequested { request: PaymentsRequest, status: u16, note: String, server: Option<String> },
     /// The server asked Twilio to send a text message, which refused it with this error code, or took it.
     MessageRequested { to: String, text: String, code: Option<u32> },
+    /// Twilio answered a request for a step of the recording; 0 is no answer.
+    RecordingRequested { step: &'static str, status: u16 },
     /// A payment session was created.
     PaymentCreated { charge: Option<String>, how: String },
     /// The entry of a field is complete.

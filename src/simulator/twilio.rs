@@ -7,6 +7,7 @@ mod messages;
 mod payment_session;
 mod quirks;
 mod recording;
+mod recordings;
 mod rest;
 mod sync;
 mod webhook_delivery;
@@ -31,6 +32,7 @@ pub(crate) use quirks::{
     CardMask, HttpFault, HttpFaultKind, PaymentResult, Quirks, ReportTiming, ResultReport, ScriptedSubmission,
 };
 pub use recording::{RecordingOptions, RecordingTwilio, TwilioRefusal, TwilioRequest, TwilioRequestKind};
+pub(crate) use recordings::PauseFault;
 pub use sync::ScriptedSync;
 pub(super) use webhook_delivery::WebhookResponse;
 pub(crate) use webhook_delivery::WebhookSender;
@@ -78,6 +80,8 @@ pub(super) fn router(twilio: ScriptedTwilio) -> Router {
         .route("/2010-04-01/Accounts/{account}/Calls/{call}/Payments.json", post(rest::handle_create))
         .route("/2010-04-01/Accounts/{account}/Calls/{call}/Payments/{payment}", post(rest::handle_update))
         .route("/2010-04-01/Accounts/{account}/Messages.json", post(messages::create_message))
+        .route("/2010-04-01/Accounts/{account}/Calls/{call}/Recordings.json", post(recordings::handle_start))
+        .route("/2010-04-01/Accounts/{account}/Calls/{call}/Recordings/{recording}", post(recordings::handle_update))
         .fallback(rest::reject_unknown_route)
         .with_state(twilio)
 }
@@ -109,6 +113,7 @@ struct TwilioState {
     /// Accepted requests to place a call that the simulator has not taken yet.
     placed_calls: Vec<PlacedCall>,
     sessions: Vec<PaymentSession>,
+    recordings: Vec<recordings::ScriptedRecording>,
     /// The completed requests by idempotency key.
     replies_by_key: HashMap<String, rest::CompletedRequest>,
     fault_count: usize,
@@ -281,11 +286,15 @@ impl ScriptedTwilio {
 
     /// Handles a key press of the caller.
     pub(super) fn press_key(&self, key: char) -> KeyRouting {
+        let is_recorded = self.is_recording();
         let (call, mut state) = (self.call_sid(), lock(&self.shared.state));
         let captures = |it: &&mut PaymentSession| {
             it.call_sid() == call && matches!(it.state, PaymentSessionState::Capturing { .. })
         };
         let Some(session) = state.sessions.iter_mut().find(captures) else { return KeyRouting::NotCaptured };
+        if is_recorded {
+            self.transcript.record_violation("a field is entered while the call is recorded");
+        }
         if key == '*' {
             let sid = session.sid.clone();
             drop(state);

@@ -109,6 +109,10 @@ fn describe_event(event: &TranscriptEvent) -> Option<(&'static str, Style, Strin
             let status = if *status == 0 { "no answer".to_owned() } else { status.to_string() };
             ("Twilio", PLAIN, format!("{request} → {status}{note}"))
         }
+        TranscriptEvent::RecordingRequested { step, status } => {
+            let status = if *status == 0 { "no answer".to_owned() } else { status.to_string() };
+            ("Twilio", PLAIN, format!("recording: {step} → {status}"))
+        }
         TranscriptEvent::EntryCompleted { field, error: None, keys } => {
             ("Twilio", PLAIN, format!("{} is in  ({keys} keys)", field.label()))
         }

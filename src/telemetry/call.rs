@@ -211,7 +211,7 @@ impl PaymentStep {
             | PaymentLogEntry::Unresolved { sid, .. } => (sid, Self::Ended(PaymentEnd::of_entry(entry)?)),
             PaymentLogEntry::Stalled { sid: None, .. }
             | PaymentLogEntry::ConsentAnswered(_)
-            | PaymentLogEntry::Disclosed(_)
+            | PaymentLogEntry::NoticeHeard(..)
             | PaymentLogEntry::DueNamed { .. }
             | PaymentLogEntry::DueKept => return None,
         })

@@ -385,6 +385,8 @@ impl TwilioOperation {
         match self {
             Self::CreatePayment => Some("/2010-04-01/Accounts/{AccountSid}/Calls/{CallSid}/Payments.json"),
             Self::UpdatePayment => Some("/2010-04-01/Accounts/{AccountSid}/Calls/{CallSid}/Payments/{Sid}.json"),
+            Self::CreateRecording => Some("/2010-04-01/Accounts/{AccountSid}/Calls/{CallSid}/Recordings.json"),
+            Self::UpdateRecording => Some("/2010-04-01/Accounts/{AccountSid}/Calls/{CallSid}/Recordings/{Sid}.json"),
             Self::SendMessage => Some("/2010-04-01/Accounts/{AccountSid}/Messages.json"),
             Self::PlaceCall => Some("/2010-04-01/Accounts/{AccountSid}/Calls.json"),
             Self::ReadSync | Self::WriteSync => None,

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::{UsageLimit, UsageLimits};
 use crate::ids::CallSid;
@@ -25,6 +26,8 @@ pub(crate) struct Admissions(Mutex<HashMap<CallSid, AdmittedCall>>);
 #[derive(Debug)]
 struct AdmittedCall {
     caller: Option<CallerKey>,
+    /// It is about to be placed, and its SID is not known yet.
+    is_reserved: bool,
     /// When it no longer counts, unless it connects; `None` while it is live.
     expires: Option<Instant>,
 }
@@ -108,16 +111,6 @@ impl std::fmt::Debug for CallerKey {
 }
 
 impl Admissions {
-    /// Checks whether one more call with this party may begin.
-    pub(crate) fn check(
-        &self,
-        caller: Option<&CallerKey>,
-        limits: &UsageLimits,
-        now: Instant,
-    ) -> Result<(), AdmissionError> {
-        check(&mut self.lock(), caller, limits, now)
-    }
-
     /// Counts a call that has to connect within `wait`. A call that is counted already is admitted again.
     pub(crate) fn admit(
         &self,
@@ -132,8 +125,8 @@ impl Admissions {
             known.expires = known.expires.map(|_| now + wait);
             return Ok(());
         }
-        check(&mut calls, caller.as_ref(), limits, now)?;
-        calls.insert(call.clone(), AdmittedCall { caller, expires: Some(now + wait) });
+        check(&mut calls, caller.as_ref(), limits, now, has_sid)?;
+        calls.insert(call.clone(), AdmittedCall { caller, expires: Some(now + wait), is_reserved: false });
         Ok(())
     }
 
@@ -149,12 +142,36 @@ impl Admissions {
     ) -> Result<(), AdmissionError> {
         let mut calls = self.lock();
         if !continues && !calls.contains_key(call) {
-            check(&mut calls, caller.as_ref(), limits, now)?;
+            check(&mut calls, caller.as_ref(), limits, now, has_sid)?;
         }
         // The voice webhook may name the caller as the `setup` frame does not: without the card number that it resembles.
         let known = calls.remove(call).and_then(|known| known.caller);
-        calls.insert(call.clone(), AdmittedCall { caller: known.or(caller), expires: None });
+        calls.insert(call.clone(), AdmittedCall { caller: known.or(caller), expires: None, is_reserved: false });
         Ok(())
+    }
+
+    /// Counts a call that is about to be placed, and whose SID is not known yet. It is counted for `wait`, or until it is
+    /// [placed](Self::record_placed) or [released](Self::release).
+    pub(crate) fn reserve(
+        &self,
+        called: Option<CallerKey>,
+        limits: &UsageLimits,
+        wait: Duration,
+        now: Instant,
+    ) -> Result<CallSid, AdmissionError> {
+        let mut calls = self.lock();
+        check(&mut calls, called.as_ref(), limits, now, |_| true)?;
+        let place = CallSid::of_chat(Uuid::new_v4());
+        calls.insert(place.clone(), AdmittedCall { caller: called, expires: Some(now + wait), is_reserved: true });
+        Ok(place)
+    }
+
+    /// Counts a call by its SID from now on, which is that of this reservation.
+    pub(crate) fn record_placed(&self, reserved: &CallSid, call: &CallSid) {
+        let mut calls = self.lock();
+        if let Some(known) = calls.remove(reserved) {
+            calls.entry(call.clone()).or_insert(AdmittedCall { is_reserved: false, ..known });
+        }
     }
 
     /// Stops counting a call that has ended.
@@ -167,19 +184,25 @@ impl Admissions {
     }
 }
 
+/// Whether the SID of a call is known. A call that connects may be one that is being placed, which does not count against it.
+fn has_sid(call: &AdmittedCall) -> bool {
+    !call.is_reserved
+}
+
 fn check(
     calls: &mut HashMap<CallSid, AdmittedCall>,
     caller: Option<&CallerKey>,
     limits: &UsageLimits,
     now: Instant,
+    counts: fn(&AdmittedCall) -> bool,
 ) -> Result<(), AdmissionError> {
     calls.retain(|_, call| call.expires.is_none_or(|expires| now < expires));
     let is_reached = |count: usize, limit: Option<u32>| limit.is_some_and(|limit| count >= limit as usize);
-    if is_reached(calls.len(), limits.calls) {
+    if is_reached(calls.values().filter(|call| counts(call)).count(), limits.calls) {
         return Err(AdmissionError::TooManyCalls);
     }
     if let Some(caller) = caller {
-        let same = calls.values().filter(|call| call.caller.as_ref() == Some(caller)).count();
+        let same = calls.values().filter(|call| counts(call) && call.caller.as_ref() == Some(caller)).count();
         if is_reached(same, limits.calls_per_caller) {
             return Err(AdmissionError::TooManyCallsOfCaller);
         }
@@ -225,10 +248,8 @@ mod tests {
         let admit = |n, from: &str| admissions.admit(&sid(n), CallerKey::parse(from), &limits, WAIT, now);
         assert!((0..3).all(|n| admit(n, "+15550100001").is_ok()));
         assert_eq!(admit(3, "+15550100001"), Err(AdmissionError::TooManyCallsOfCaller));
-        assert_eq!(
-            admissions.check(CallerKey::parse("+15550100001").as_ref(), &limits, now),
-            Err(AdmissionError::TooManyCallsOfCaller)
-        );
+        let reserve = |number| admissions.reserve(CallerKey::parse(number), &limits, WAIT, now);
+        assert_eq!(reserve("+15550100001"), Err(AdmissionError::TooManyCallsOfCaller));
         for spelled in [
             "+1 555 010 0001",
             "15550100001",
@@ -264,5 +285,23 @@ mod tests {
         for withheld in withheld {
             assert!((20..30).all(|n| admit(n, withheld).is_ok()), "{withheld}");
         }
+    }
+
+    #[test]
+    fn calls_that_are_placed_at_the_same_time_see_each_other() {
+        let (admissions, limits, now) = (Admissions::default(), limits(100, 2), Instant::now());
+        let called = || CallerKey::parse("+15550100001");
+        let reserve = || admissions.reserve(called(), &limits, WAIT, now);
+        let (first, second) = (reserve().unwrap(), reserve().unwrap());
+        assert_eq!(reserve(), Err(AdmissionError::TooManyCallsOfCaller));
+        // It is answered before Twilio's response to the request is read.
+        assert_eq!(admissions.connect(&sid(1), called(), &limits, false, now), Ok(()));
+        admissions.record_placed(&first, &sid(1));
+        assert_eq!(reserve(), Err(AdmissionError::TooManyCallsOfCaller), "both count once");
+        admissions.release(&second);
+        let third = reserve().unwrap();
+        admissions.record_placed(&third, &sid(3));
+        admissions.release(&sid(3));
+        assert!(reserve().is_ok() && reserve().is_err());
     }
 }

@@ -101,21 +101,7 @@ async fn submit_payment(ledger: &Ledger, n: u32) {
     ledger.record_create_response(&create, &TwilioResponse::Created(sid.clone())).await.unwrap();
     for change in [UpdateAction::Capture(Field::CardNumber), UpdateAction::Complete] {
         let (sid, key) = (sid.clone(), id.update_key(change, 1));
-        ledger
-            .record_update_request(
-                &call,
-                &crate::payment::UpdatePayment {
-                    id,
-                    payment_sid: sid,
-                    idempotency_key: key,
-                    action: change,
-                    abandon_reason: None,
-                    needs_claim: false,
-                    receipt_language: None,
-                },
-            )
-            .await
-            .unwrap();
+        ledger.record_update_request(&call, &crate::payment::UpdatePayment::new(id, sid, key, change)).await.unwrap();
     }
 }
 

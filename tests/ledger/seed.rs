@@ -42,15 +42,7 @@ impl Seed {
         let sid: crelay_payments::ids::PaymentSid = format!("PK{n}").parse().unwrap();
         self.ledger.record_create_response(&create, &TwilioResponse::Created(sid.clone())).await.unwrap();
         for change in [UpdateAction::Capture(Field::CardNumber), UpdateAction::Complete] {
-            let update = UpdatePayment {
-                id,
-                payment_sid: sid.clone(),
-                idempotency_key: id.update_key(change, 1),
-                action: change,
-                abandon_reason: None,
-                needs_claim: false,
-                receipt_language: None,
-            };
+            let update = UpdatePayment::new(id, sid.clone(), id.update_key(change, 1), change);
             self.ledger.record_update_request(&call, &update).await.unwrap();
         }
         self.ledger.record_call_ended(&call).await.unwrap();

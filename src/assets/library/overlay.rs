@@ -102,25 +102,33 @@ impl Library {
         }
     }
 
-    /// Finds attributes that are not PCI compliant and not accepted, if any manifest takes payments: a call may name it.
+    /// Finds attributes, or a recording, that are not PCI compliant and not accepted, if any manifest takes payments: a call
+    /// may name it.
     fn find_non_compliance(&self) -> Option<AssetError> {
         let server = &self.config.server;
         let attributes = server.non_compliant_attributes().join(", ");
-        if attributes.is_empty() || server.accept_non_compliant {
+        if server.accept_non_compliant || attributes.is_empty() && !server.records_captures() {
             return None;
         }
         let takes_payments = |manifest: &ManifestAsset| manifest.tools.iter().any(|tool| tool.name == "start-capture");
         let (key, _) = self.manifests.iter().find(|(_, manifest)| takes_payments(manifest))?;
         let (file, manifest) = (self.config.file.label.clone(), key.as_str().to_owned());
-        Some(AssetError::NotCompliant { file, attributes, manifest })
+        Some(if attributes.is_empty() {
+            AssetError::UnpausedRecording { file, manifest }
+        } else {
+            AssetError::NotCompliant { file, attributes, manifest }
+        })
     }
 
-    /// The warning about attributes that are not PCI compliant and accepted.
-    fn accepted_non_compliance(&self) -> Option<AssetWarning> {
+    /// The warnings about what is not PCI compliant and accepted.
+    fn accepted_non_compliance(&self) -> impl Iterator<Item = AssetWarning> {
         let attributes = self.server.non_compliant_attributes().join(", ");
-        let is_accepted = !attributes.is_empty() && self.server.accept_non_compliant;
-        let file = self.config.file.label.clone();
-        is_accepted.then_some(AssetWarning::AcceptedNotCompliant { file, attributes })
+        let (file, is_accepted) = (self.config.file.label.clone(), self.server.accept_non_compliant);
+        let unpaused = (self.server.records_captures() && is_accepted)
+            .then(|| AssetWarning::AcceptedUnpausedRecording { file: file.clone() });
+        let is_accepted = is_accepted && !attributes.is_empty();
+        let attributes = is_accepted.then_some(AssetWarning::AcceptedNotCompliant { file, attributes });
+        attributes.into_iter().chain(unpaused)
     }
 
     /// Takes an asset from another library. Returns whether that has it.

@@ -1,12 +1,20 @@
 //! `Compliance` of `serverConfig.json`: texts that the law, or a rule of payments, requires, by language.
 
+mod built_in;
+
 use std::fmt;
 
+use jiff::tz::TimeZone;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::outbound::OutboundRules;
 use crate::assets::de::parse_speech;
-use crate::call::{BUSINESS, ComplianceText, RECEIPT_PLACEHOLDERS, check_placeholders};
+use crate::call::{
+    BANK_DEBIT_PLACEHOLDERS, BUSINESS, ComplianceText, RECEIPT_PLACEHOLDERS, STORED_CARD_PLACEHOLDERS,
+    check_placeholders,
+};
+use built_in::{ACH_AUTHORIZATION, DISCLOSURE, RECEIPT, STORED_CARD};
 
 /// The section `Compliance`.
 #[derive(Deserialize)]
@@ -14,84 +22,58 @@ use crate::call::{BUSINESS, ComplianceText, RECEIPT_PLACEHOLDERS, check_placehol
 pub(super) struct ComplianceSection {
     #[serde(deserialize_with = "disclosure")]
     pub(super) disclosure: Option<ComplianceText>,
+    #[serde(deserialize_with = "ach_authorization")]
+    pub(super) ach_authorization: Option<ComplianceText>,
+    #[serde(deserialize_with = "stored_card")]
+    pub(super) stored_card: Option<ComplianceText>,
     #[serde(deserialize_with = "receipt")]
     pub(super) receipt: Option<ComplianceText>,
+    #[serde(deserialize_with = "time_zone")]
+    pub(super) time_zone: TimeZone,
+    pub(super) outbound: Option<OutboundRules>,
 }
-
-/// That the agent is a machine. The second text of a language is that of a server without `BUSINESS_NAME`.
-const DISCLOSURE: &[(&str, &str)] = &[
-    ("en-US", "This is the automated AI assistant of {business}."),
-    ("en-US", "This is an automated AI assistant."),
-    ("es-US", "Le atiende el asistente automático de inteligencia artificial de {business}."),
-    ("es-US", "Le atiende un asistente automático de inteligencia artificial."),
-    ("de-DE", "Hier spricht der automatische KI-Assistent von {business}."),
-    ("de-DE", "Hier spricht ein automatischer KI-Assistent."),
-    ("fr-FR", "Vous êtes en relation avec l'assistant automatique d'intelligence artificielle de {business}."),
-    ("fr-FR", "Vous êtes en relation avec un assistant automatique d'intelligence artificielle."),
-];
-
-/// The receipt of a payment. The second text of a language is that of a payment that stores the card and charges nothing.
-const RECEIPT: &[(&str, &str)] = &[
-    (
-        "en-US",
-        "{business}: we received your payment of {amount}, card or account ending in {last4}, on {date} at {time}. \
-         Reference: {reference}. Questions? Call {phone}.",
-    ),
-    (
-        "en-US",
-        "{business}: your card or account ending in {last4} was stored on {date} at {time}. Nothing was charged. \
-         Reference: {reference}. Questions? Call {phone}.",
-    ),
-    (
-        "es-US",
-        "{business}: hemos recibido su pago de {amount}, tarjeta o cuenta terminada en {last4}, el {date} a las {time}. \
-         Referencia: {reference}. ¿Preguntas? Llame al {phone}.",
-    ),
-    (
-        "es-US",
-        "{business}: su tarjeta o cuenta terminada en {last4} quedó guardada el {date} a las {time}. No se ha cobrado nada. \
-         Referencia: {reference}. ¿Preguntas? Llame al {phone}.",
-    ),
-    (
-        "de-DE",
-        "{business}: Wir haben Ihre Zahlung von {amount} erhalten, Karte oder Konto mit den letzten Ziffern {last4}, am {date} um \
-         {time}. Referenz: {reference}. Fragen? Rufen Sie {phone} an.",
-    ),
-    (
-        "de-DE",
-        "{business}: Ihre Karte oder Ihr Konto mit den letzten Ziffern {last4} wurde am {date} um {time} gespeichert. Abgebucht \
-         wurde nichts. Referenz: {reference}. Fragen? Rufen Sie {phone} an.",
-    ),
-    (
-        "fr-FR",
-        "{business} : nous avons reçu votre paiement de {amount}, carte ou compte se terminant par {last4}, le {date} à {time}. \
-         Référence : {reference}. Une question ? Appelez le {phone}.",
-    ),
-    (
-        "fr-FR",
-        "{business} : votre carte ou compte se terminant par {last4} a été enregistré le {date} à {time}. Rien n'a été débité. \
-         Référence : {reference}. Une question ? Appelez le {phone}.",
-    ),
-];
 
 impl Default for ComplianceSection {
     fn default() -> Self {
-        Self { disclosure: Some(ComplianceText::new(Vec::new(), DISCLOSURE)), receipt: None }
+        let built_in = |texts| Some(ComplianceText::new(Vec::new(), texts));
+        Self {
+            disclosure: built_in(DISCLOSURE),
+            ach_authorization: built_in(ACH_AUTHORIZATION),
+            stored_card: built_in(STORED_CARD),
+            receipt: None,
+            time_zone: TimeZone::UTC,
+            outbound: None,
+        }
     }
 }
 
-fn disclosure<'de, D: Deserializer<'de>>(json: D) -> Result<Option<ComplianceText>, D::Error> {
-    json.deserialize_any(TextVisitor { built_in: DISCLOSURE, placeholders: &[BUSINESS] })
+fn ach_authorization<'de, D: Deserializer<'de>>(json: D) -> Result<Option<ComplianceText>, D::Error> {
+    json.deserialize_any(TextVisitor { built_in: ACH_AUTHORIZATION, placeholders: BANK_DEBIT_PLACEHOLDERS })
+}
+
+fn stored_card<'de, D: Deserializer<'de>>(json: D) -> Result<Option<ComplianceText>, D::Error> {
+    json.deserialize_any(TextVisitor { built_in: STORED_CARD, placeholders: STORED_CARD_PLACEHOLDERS })
 }
 
 fn receipt<'de, D: Deserializer<'de>>(json: D) -> Result<Option<ComplianceText>, D::Error> {
     json.deserialize_any(TextVisitor { built_in: RECEIPT, placeholders: RECEIPT_PLACEHOLDERS })
 }
 
+/// Reads the name of a time zone in the database of IANA.
+fn time_zone<'de, D: Deserializer<'de>>(json: D) -> Result<TimeZone, D::Error> {
+    let name = String::deserialize(json)?;
+    TimeZone::get(&name)
+        .map_err(|_| D::Error::custom(format!("{name:?} is no time zone; it has a name such as America/New_York")))
+}
+
+fn disclosure<'de, D: Deserializer<'de>>(json: D) -> Result<Option<ComplianceText>, D::Error> {
+    json.deserialize_any(TextVisitor { built_in: DISCLOSURE, placeholders: &[BUSINESS] })
+}
+
 /// Reads a text by language, or `false` for none.
-struct TextVisitor {
-    built_in: &'static [(&'static str, &'static str)],
-    placeholders: &'static [&'static str],
+pub(super) struct TextVisitor {
+    pub(super) built_in: &'static [(&'static str, &'static str)],
+    pub(super) placeholders: &'static [&'static str],
 }
 
 impl<'de> Visitor<'de> for TextVisitor {

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 use super::asset_loader::AssetLoaderSection;
 use super::compliance::ComplianceSection;
 use super::messages::MessagesSection;
+use super::outbound::{self, OutboundRules};
 use super::payments::PaymentsSection;
+use super::recording::{CallRecordingConfig, RecordingSection};
 use super::relay::LanguageElement;
 use super::relay_section::RelaySection;
 use super::tool_servers::ToolServersSection;
@@ -57,6 +60,16 @@ pub struct ServerConfig {
     pub disclosure: Option<call::ComplianceText>,
     /// `Compliance.receipt`: the text message about a payment that succeeded. `None` if it is `false`, the default.
     pub receipt: Option<call::ComplianceText>,
+    /// `Compliance.achAuthorization`: what a caller authorises before a bank account is debited. `None` if it is `false`.
+    pub ach_authorization: Option<call::ComplianceText>,
+    /// `Compliance.storedCard`: what a caller agrees to before a card is stored. `None` if it is `false`.
+    pub stored_card: Option<call::ComplianceText>,
+    /// `Compliance.timeZone` (UTC): where the business is.
+    pub time_zone: TimeZone,
+    /// `Compliance.outbound`. `None` if it is not there.
+    pub outbound: Option<OutboundRules>,
+    /// `Recording`. `None` if calls are not recorded.
+    pub recording: Option<CallRecordingConfig>,
     /// `Messages`.
     pub messages: call::CallMessages,
     /// `Server.ListenMode.enabled` (false): the agent only listens.
@@ -103,6 +116,17 @@ impl ServerConfig {
         payment::PaymentSettings { options: self.payment_options.clone(), ..environment.payment.clone() }
     }
 
+    /// What callers of a new call have to authorise.
+    fn authorization_settings(&self, environment: &call::CallEnvironment) -> call::AuthorizationSettings {
+        call::AuthorizationSettings {
+            bank_debit: self.ach_authorization.clone(),
+            stored_card: self.stored_card.clone(),
+            business_name: environment.business_name.clone(),
+            phone: environment.business_phone.as_ref().unwrap_or(&environment.from_number).clone(),
+            time_zone: self.time_zone.clone(),
+        }
+    }
+
     /// The settings of a new call: this file's, and the environment's for what the file does not contain.
     pub fn call_settings(&self, environment: &call::CallEnvironment) -> call::CallSettings {
         call::CallSettings {
@@ -114,6 +138,9 @@ impl ServerConfig {
             welcome_greeting: self.spoken_greeting(environment.business_name.as_deref()),
             disclosure: self.filled_disclosure(environment.business_name.as_deref()),
             sends_receipts: self.receipt.is_some() && self.receipt_problem(environment).is_none(),
+            authorizations: self.authorization_settings(environment),
+            outbound_greeting: self.outbound_greeting(environment.business_name.as_deref()),
+            recording: self.recording_settings(environment.business_name.as_deref()),
             payment: self.payment_settings(environment),
             texts: self.texts.clone(),
             is_guided: self.guided,
@@ -160,8 +187,37 @@ impl ServerConfig {
 
     /// The disclosure that the agent is a machine, by language, with the name of the business.
     pub(crate) fn filled_disclosure(&self, business: Option<&str>) -> Option<call::FilledText> {
-        let values = business.map(|name| (call::BUSINESS, name));
-        self.disclosure.as_ref().map(|texts| texts.fill(values.as_slice()))
+        self.disclosure.as_ref().map(|texts| fill(texts, business))
+    }
+
+    /// How calls are recorded, with the name of the business in the announcement.
+    pub(crate) fn recording_settings(&self, business: Option<&str>) -> Option<call::RecordingSettings> {
+        let CallRecordingConfig { announcement, pauses_for_capture } = self.recording.as_ref()?;
+        Some(call::RecordingSettings {
+            announcement: fill(announcement, business),
+            pauses_for_capture: *pauses_for_capture,
+        })
+    }
+
+    /// The first words of a call that this server places, if they differ from those of other calls: they say who calls.
+    pub(crate) fn outbound_greeting(&self, business: Option<&str>) -> Option<String> {
+        let disclosure = self.filled_disclosure(business);
+        let disclosure = disclosure.as_ref().and_then(|texts| texts.find(self.spoken_language()));
+        let disclosure = disclosure.map(|statement| (outbound::DISCLOSURE, statement.text.as_str()));
+        let values: Vec<_> = business.map(|name| (call::BUSINESS, name)).into_iter().chain(disclosure).collect();
+        let greeting = self.outbound.as_ref()?.greeting.fill(&values);
+        greeting.find(self.spoken_language()).map(|statement| statement.text.clone())
+    }
+
+    /// Whether calls are recorded while card or account details are captured.
+    pub(crate) fn records_captures(&self) -> bool {
+        self.recording.as_ref().is_some_and(|recording| !recording.pauses_for_capture)
+    }
+
+    /// Whether Twilio reports when the caller has heard a text.
+    pub(crate) fn reports_speech(&self) -> bool {
+        let events = attribute(&self.relay, "events").unwrap_or_default();
+        events.split_whitespace().any(|event| matches!(event, "speaker-events" | "tokens-played"))
     }
 
     /// Why no receipts are sent, if they are on.
@@ -204,6 +260,11 @@ pub(crate) enum ReceiptProblem {
     NoBusinessPhone,
 }
 
+fn fill(texts: &call::ComplianceText, business: Option<&str>) -> call::FilledText {
+    let values = business.map(|name| (call::BUSINESS, name));
+    texts.fill(values.as_slice())
+}
+
 /// What is wrong with the disclosure that the agent is a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DisclosureProblem {
@@ -228,7 +289,7 @@ pub(crate) enum DisclosureProblem {
 }
 
 /// The attribute of the greeting.
-const WELCOME_GREETING: &str = "welcomeGreeting";
+pub(crate) const WELCOME_GREETING: &str = "welcomeGreeting";
 
 /// The placeholder of the greeting for the disclosure.
 const DISCLOSURE: &str = "{disclosure}";
@@ -319,6 +380,11 @@ pub(in crate::assets) fn parse(
         limits: sections.payments.into_limits(),
         disclosure: sections.compliance.disclosure,
         receipt: sections.compliance.receipt,
+        ach_authorization: sections.compliance.ach_authorization,
+        stored_card: sections.compliance.stored_card,
+        time_zone: sections.compliance.time_zone,
+        outbound: sections.compliance.outbound,
+        recording: sections.recording.into_config(),
         messages: sections.messages.into_messages(),
         usage_limits: sections.limits.into_limits(),
         listen_only: listen_mode.enabled,
@@ -332,16 +398,21 @@ pub(in crate::assets) fn parse(
     Ok((config, active, warnings))
 }
 
-/// The languages of a session in which a text of `Compliance` is missing.
+/// The languages of a session in which a text that is required is missing.
 fn missing_texts(file: &AssetFile, config: &ServerConfig) -> Vec<AssetWarning> {
-    let of_text = |(text, texts): (&'static str, &Option<call::ComplianceText>)| {
-        let texts = texts.clone();
-        let codes = config.language_codes().into_iter().filter(move |code| {
-            code != DETECTED_LANGUAGE && texts.as_ref().is_some_and(|texts| !texts.has_language(code))
-        });
+    let announcement = config.recording.as_ref().map(|recording| &recording.announcement);
+    let texts = [
+        ("Compliance.disclosure", config.disclosure.as_ref()),
+        ("Compliance.receipt", config.receipt.as_ref()),
+        ("Recording.announcement", announcement),
+    ]
+    .into_iter();
+    let missing = texts.filter_map(|(text, texts)| Some((text, texts?))).flat_map(|(text, texts)| {
+        let codes = config.language_codes().into_iter();
+        let codes = codes.filter(|code| code != DETECTED_LANGUAGE && !texts.has_language(code));
         codes.map(move |code| AssetWarning::MissingText { file: file.label.clone(), text, code })
-    };
-    [("disclosure", &config.disclosure), ("receipt", &config.receipt)].into_iter().flat_map(of_text).collect()
+    });
+    missing.collect()
 }
 
 fn warnings(file: &AssetFile, loader_type: Option<&str>, ignored: Vec<String>) -> Vec<AssetWarning> {
@@ -371,6 +442,7 @@ struct Sections {
     keypad: KeypadSection,
     messages: MessagesSection,
     compliance: ComplianceSection,
+    recording: RecordingSection,
     pci: PciSection,
     limits: UsageLimitsSection,
     tool_servers: ToolServersSection,

@@ -18,6 +18,10 @@ fn assent_with_fillers_only_is_a_yes() {
         "Yeah, go ahead.",
         "Um, yes, okay.",
         "Yes, that's right, thank you!",
+        "Yes, I authorize that.",
+        "I authorise it",
+        "Sí, lo autorizo.",
+        "Oui, je l'autorise.",
         "That’s fine.",
         "Sure, no problem.",
         "Go ahead with the payment, please.",
@@ -38,6 +42,7 @@ fn assent_with_fillers_only_is_a_yes() {
 #[test]
 fn a_refusal_without_assent_is_a_no() {
     for no in [
+        "No, I do not authorize that.",
         "No.",
         "No, absolutely not",
         "Absolutely not.",

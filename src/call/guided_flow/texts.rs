@@ -137,13 +137,14 @@ impl PaymentTexts {
         if field.is_matcher() { format!("{} {asks}", self.once_more).into() } else { asks.into() }
     }
 
-    /// The template of a question, with its placeholders.
-    pub(in crate::call) fn question(&self, purpose: ConsentPurpose, by_account: bool) -> &str {
+    /// The template of a question, with its placeholders. `None` for an authorisation, which is not a text for payments.
+    pub(in crate::call) fn question(&self, purpose: ConsentPurpose, by_account: bool) -> Option<&str> {
         match purpose {
-            ConsentPurpose::Charge(_) if by_account => &self.confirm_amount_account,
-            ConsentPurpose::Charge(_) => &self.confirm_amount,
-            ConsentPurpose::ChargeAgain(_) => &self.pay_again,
-            ConsentPurpose::SubmitOpenPayment => &self.go_on,
+            ConsentPurpose::Charge(_) if by_account => Some(&self.confirm_amount_account),
+            ConsentPurpose::Charge(_) => Some(&self.confirm_amount),
+            ConsentPurpose::ChargeAgain(_) => Some(&self.pay_again),
+            ConsentPurpose::SubmitOpenPayment => Some(&self.go_on),
+            ConsentPurpose::BankDebit(_) | ConsentPurpose::StoredCard => None,
         }
     }
 
@@ -201,7 +202,7 @@ mod tests {
                 [ConsentPurpose::Charge(amount), ConsentPurpose::ChargeAgain(amount), ConsentPurpose::SubmitOpenPayment]
             {
                 for by_account in [false, true] {
-                    let text = texts.question(purpose, by_account);
+                    let text = texts.question(purpose, by_account).unwrap();
                     assert!(text.contains('1') && text.contains('2'), "{code} {purpose:?}");
                     assert_eq!(text.contains("{amount}"), purpose.amount().is_some(), "{code} {purpose:?}");
                     assert_eq!(

@@ -94,6 +94,39 @@ pub(in crate::call) const NOT_WHILE_CLOSING: &str = "The call is about to end, s
 /// A question of the server waits for its answer.
 pub(in crate::call) const QUESTION_PENDING: &str = "The server is just asking the caller for a yes. Say nothing, and wait for the payment update that brings the answer.";
 
+/// The output of `finish-capture`: the server asks for the authorisation that the payment needs.
+pub(in crate::call) const AUTHORIZATION_IS_ASKED: &str = "Not submitted yet: the server now reads the caller the authorisation that \
+     this payment needs, and asks for a yes. Say nothing: a payment update brings the answer and says what to do.";
+
+/// The output of `finish-capture` if the authorisation that the payment needs cannot be said.
+pub(in crate::call) const NO_AUTHORIZATION_TEXT: &str = "This payment needs an authorisation that the server cannot read out, since it was \
+     not set up rightly; that is no fault of the caller's. Nothing was submitted. Next: call cancel-capture, say that it is not \
+     possible right now, and offer a person (call live-agent-handoff).";
+
+/// The output of `start-capture` for a bank account that would be stored.
+pub(in crate::call) const NO_STORED_ACCOUNT: &str = "A bank account cannot be stored for later debits on the telephone. Next: offer to \
+     debit it once (confirm-amount with the amount), or to pay by card.";
+
+/// The output of `start-capture` on a call that the server placed to somebody who is not known to be a customer.
+pub(in crate::call) const NO_RELATIONSHIP: &str = "A bank account cannot be debited on this call, since it is not known that the called person is \
+     a customer already. Next: say so, and offer to be called back, or a person (call live-agent-handoff).";
+
+/// The update with the caller's answer to an authorisation.
+pub(in crate::call) fn authorization_answer(purpose: ConsentPurpose, answer: ConsentAnswer) -> String {
+    let what = if purpose == ConsentPurpose::StoredCard { "storing it" } else { "the debit" };
+    match answer {
+        ConsentAnswer::Yes => format!("Payment update: the caller said yes to {what}. Next: call finish-capture."),
+        ConsentAnswer::No => format!(
+            "Payment update: the caller said no to {what}, so that nothing is submitted. Next: call cancel-capture, and ask how the \
+             caller wants to go on."
+        ),
+        ConsentAnswer::Unclear => format!(
+            "Payment update: the server asked twice and got no clear answer about {what}, so that nothing is submitted. Next: ask \
+             whether the caller wants to go on. If so, call finish-capture, and the server reads it again; else call cancel-capture."
+        ),
+    }
+}
+
 /// The output of `confirm-amount`: the server asks the caller.
 pub(in crate::call) fn caller_is_asked(amount: Amount) -> String {
     success(&format!(

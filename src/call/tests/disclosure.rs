@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::payment::{PriorPayments, SpokenStatement, text_version};
+use crate::payment::{NoticeKind, PriorPayments, SpokenStatement, text_version};
 
 const TEMPLATES: &[(&str, &str)] =
     &[("en-US", "This is the assistant of {business}."), ("de-DE", "Hier spricht eine KI.")];
@@ -37,9 +37,11 @@ fn elsewhere(call: TestCall) -> TestCall {
 
 /// The disclosures that are recorded as heard.
 fn recorded(call: &TestCall) -> Vec<&SpokenStatement> {
-    let heard = |entry: &PaymentLogEntry| matches!(entry, PaymentLogEntry::Disclosed(_));
+    let heard = |entry: &PaymentLogEntry| matches!(entry, PaymentLogEntry::NoticeHeard(NoticeKind::Disclosure, _));
     let entries = call.ledger_entries().into_iter().filter(|entry| heard(entry));
-    entries.map(|entry| if let PaymentLogEntry::Disclosed(heard) = entry { heard } else { unreachable!() }).collect()
+    entries
+        .map(|entry| if let PaymentLogEntry::NoticeHeard(_, heard) = entry { heard } else { unreachable!() })
+        .collect()
 }
 
 /// How often the server has said the disclosure. Each time it is whole, and nobody can interrupt it.
@@ -437,7 +439,7 @@ proptest! {
         let (mut call, mut played) = (greeted(), 0);
         for step in steps {
             let (from, was_owed, was_heard) =
-                (call.actions.len(), call.inner.is_disclosure_owed(), call.inner.state(false).is_disclosed);
+                (call.actions.len(), call.inner.is_notice_owed(), call.inner.state(false).is_disclosed);
             step.apply(&mut call, &mut played);
             let said = call.said_since(from);
             prop_assert!(!was_owed || said.is_empty() || said.starts_with(DISCLOSURE), "{step:?}: {said}");

@@ -50,6 +50,11 @@ pub(in crate::call) fn usd(amount: &str) -> Amount {
     Amount::parse(amount, Currency::USD).unwrap().unwrap()
 }
 
+/// The day on which every call begins.
+fn clock(now: Instant) -> WallClock {
+    WallClock { now, at: "2026-11-28T03:00:00Z".parse().unwrap() }
+}
+
 pub(in crate::call) fn settings() -> CallSettings {
     CallSettings {
         has_telephone: true,
@@ -71,8 +76,17 @@ pub(in crate::call) fn settings() -> CallSettings {
             machine: LocalizedMessage::same_everywhere(MACHINE.to_owned()),
         },
         welcome_greeting: Some(GREETING.to_owned()),
+        outbound_greeting: None,
         disclosure: None,
         sends_receipts: false,
+        authorizations: AuthorizationSettings {
+            bank_debit: None,
+            stored_card: None,
+            business_name: Some("Acme".to_owned()),
+            phone: "+15550100002".parse().unwrap(),
+            time_zone: jiff::tz::TimeZone::fixed(jiff::tz::offset(-5)),
+        },
+        recording: None,
         payment: payment::PaymentSettings::sample(),
         texts: TEXTS.clone(),
         is_guided: false,
@@ -116,6 +130,15 @@ impl TestCall {
         Self::start_after(settings, parameters, request, &payment::PriorPayments::default())
     }
 
+    /// Starts a call that the server places by this order.
+    #[expect(clippy::disallowed_methods, reason = "the absolute time does not matter")]
+    pub(in crate::call) fn start_outbound(settings: CallSettings, parameters: &str, order: &str) -> Self {
+        let now = Instant::now();
+        let setup = Setup { direction: "outbound-api".to_owned(), ..setup(parameters) };
+        let known = payment::PriorPayments::default();
+        Self::from_beginning(Call::begin(Arc::new(settings), &setup, Some(order), &known, Uuid::nil(), clock(now)), now)
+    }
+
     /// Starts a call with these earlier payments.
     #[expect(clippy::disallowed_methods, reason = "the absolute time does not matter")]
     pub(in crate::call) fn start_after(
@@ -125,12 +148,22 @@ impl TestCall {
         known: &payment::PriorPayments,
     ) -> Self {
         let now = Instant::now();
-        let begun = Call::begin(Arc::new(settings), &setup(parameters), request, known, Uuid::nil(), now);
+        let begun = Call::begin(Arc::new(settings), &setup(parameters), request, known, Uuid::nil(), clock(now));
         Self::from_beginning(begun, now)
     }
 
     /// Another server goes on with the call, which this one has left as it is. `known` is what the ledger knows.
-    pub(in crate::call) fn resume_elsewhere(mut self, is_handed_over: bool, known: &payment::PriorPayments) -> Self {
+    pub(in crate::call) fn resume_elsewhere(self, is_handed_over: bool, known: &payment::PriorPayments) -> Self {
+        self.resume_elsewhere_after(is_handed_over, known, &[])
+    }
+
+    /// The same after Twilio has reported this about the open payment, while nobody had the call.
+    pub(in crate::call) fn resume_elsewhere_after(
+        mut self,
+        is_handed_over: bool,
+        known: &payment::PriorPayments,
+        reports: &[PaymentCallback],
+    ) -> Self {
         let mut items = Vec::new();
         for (_, item) in self.inner.take_journal_changes(&mut JournalCursor::default()) {
             items.extend(item.and_then(|item| ConversationItem::from_journal(&item.to_journal()?)));
@@ -145,10 +178,15 @@ impl TestCall {
                 _ => continue,
             };
         }
+        if let Some(capture) = &mut open {
+            for report in reports {
+                capture.apply_callback(report);
+            }
+        }
         let age = Duration::from_mins(1);
         let resumed = ResumedCall { state: serde_json::from_str(&state).unwrap(), items, payment: open, age };
         let settings = self.inner.settings.clone();
-        let begun = Call::resume(settings, &setup("{}"), None, known, resumed, Uuid::from_u128(1), self.now);
+        let begun = Call::resume(settings, &setup("{}"), None, known, resumed, Uuid::from_u128(1), clock(self.now));
         Self::from_beginning(begun, self.now)
     }
 

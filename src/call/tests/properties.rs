@@ -72,7 +72,12 @@ enum PaymentVariant {
     /// A card whose number is entered twice.
     CardTwice,
     BankAccount,
+    /// A bank account whose debit the caller has to authorise.
+    AuthorizedAccount,
 }
+
+/// What the caller authorises.
+const DEBIT: &[(&str, &str)] = &[("en-US", "{amount} from your {account}: say yes, or press 1 or 2.")];
 
 impl PaymentVariant {
     /// The custom parameters of such a call.
@@ -80,7 +85,7 @@ impl PaymentVariant {
         match self {
             Self::Card => &[],
             Self::CardTwice => &[("requireMatchingInputs", "payment-card-number")],
-            Self::BankAccount => &[("paymentMethod", "ach-debit"), ("avsName", "Lee HOLDER")],
+            Self::BankAccount | Self::AuthorizedAccount => &[("paymentMethod", "ach-debit"), ("avsName", "Lee HOLDER")],
         }
     }
 
@@ -89,14 +94,15 @@ impl PaymentVariant {
         let fields: &[(usize, usize)] = match self {
             Self::Card => &[(2, 2), (3, 4), (4, 5)],
             Self::CardTwice => &[(2, 10), (2, 11), (3, 4), (4, 5)],
-            Self::BankAccount => &[(14, 14), (15, 15)],
+            Self::BankAccount | Self::AuthorizedAccount => &[(14, 14), (15, 15)],
         };
         [&[(start, 0)], fields, &[(5, 6)]].concat()
     }
 }
 
 fn payment_variant() -> impl Strategy<Value = PaymentVariant> {
-    prop::sample::select(&[PaymentVariant::Card, PaymentVariant::CardTwice, PaymentVariant::BankAccount][..])
+    use PaymentVariant::{AuthorizedAccount, BankAccount, Card, CardTwice};
+    prop::sample::select(&[Card, CardTwice, BankAccount, AuthorizedAccount][..])
 }
 
 /// What the caller may say, and how it is to be classified as an answer to a statement.
@@ -353,6 +359,9 @@ struct ReferenceModel {
     ended_payments: HashSet<PaymentSid>,
     /// The statement that waits for an answer, and whether it was interrupted before its end.
     open_statement: Option<(String, bool)>,
+    needs_authorization: bool,
+    /// The caller's answers about debits, in order.
+    authorizations: Vec<ConsentRecord>,
     /// How the caller's next answer is to be classified.
     expected_answer: Option<ConsentAnswer>,
     /// The amount that the caller agreed to and that is not charged yet, and the time of the answer.
@@ -388,7 +397,9 @@ fn without_whitespace(text: &str) -> String {
 
 impl ReferenceModel {
     fn new(guided: bool, confirms_due: bool, way: PaymentVariant, amount_due: Option<&str>) -> Self {
-        let settings = CallSettings { is_guided: guided, confirm_due: confirms_due, ..settings() };
+        let mut settings = CallSettings { is_guided: guided, confirm_due: confirms_due, ..settings() };
+        let needs_authorization = matches!(way, PaymentVariant::AuthorizedAccount);
+        settings.authorizations.bank_debit = needs_authorization.then(|| ComplianceText::new(Vec::new(), DEBIT));
         let due = amount_due.map(|amount| ("amountDue", amount));
         let parameters: std::collections::BTreeMap<_, _> = way.parameters().iter().copied().chain(due).collect();
         let parameters = serde_json::to_string(&parameters).unwrap();
@@ -417,6 +428,8 @@ impl ReferenceModel {
             requested_charges: HashMap::new(),
             ended_payments: HashSet::new(),
             open_statement: None,
+            needs_authorization,
+            authorizations: Vec::new(),
             speech_events_seen: false,
             expected_answer: None,
             agreed_charge: None,
@@ -802,6 +815,7 @@ impl ReferenceModel {
     }
 
     /// Checks all actions since the last check.
+    #[expect(clippy::too_many_lines, reason = "there is an arm for each action")]
     fn check_invariants(&mut self) {
         for at in self.checked_actions..self.call.actions.len() {
             assert!(!self.call_closed, "no action follows the close of the call");
@@ -865,6 +879,7 @@ impl ReferenceModel {
                 }
                 Action::RunTool { tool: Tool::UpdatePayment(update), .. } => {
                     let update = update.clone();
+                    self.check_authorization(&update);
                     self.check_update(update);
                 }
                 Action::ReturnToolOutput { id, .. } => {
@@ -872,6 +887,7 @@ impl ReferenceModel {
                 }
                 Action::Close => self.call_closed = true,
                 Action::RunTool { .. }
+                | Action::ControlRecording(_)
                 | Action::ChangeContext(_)
                 | Action::ReportLimit(_)
                 | Action::SendFrame(_)
@@ -906,7 +922,25 @@ impl ReferenceModel {
             ConsentPurpose::SubmitOpenPayment => self.caller_unanswered &= !yes,
             ConsentPurpose::ChargeAgain(amount) => self.agreed_repeat = Some(amount).filter(|_| yes),
             ConsentPurpose::Charge(amount) => self.agreed_charge = Some((amount, self.call.now)).filter(|_| yes),
+            ConsentPurpose::BankDebit(_) | ConsentPurpose::StoredCard => {
+                self.caller_unanswered &= !yes;
+                self.authorizations.push(answered.clone());
+            }
         }
+    }
+
+    /// Checks that a debit that has to be authorised is submitted only with the caller's last answer, which is a yes to its
+    /// amount.
+    fn check_authorization(&self, update: &UpdatePayment) {
+        let charge = self.requested_charges.get(&update.payment_sid).copied().flatten();
+        let is_submission = update.action == UpdateAction::Complete;
+        let (Some(charge), true, true) = (charge, self.needs_authorization, is_submission) else {
+            return assert_eq!(update.authorization, None);
+        };
+        let authorization = update.authorization.as_deref().expect("nothing is submitted without a yes");
+        assert_eq!(authorization.answer, ConsentAnswer::Yes);
+        assert_eq!(authorization.purpose, ConsentPurpose::BankDebit(charge));
+        assert_eq!(self.authorizations.last(), Some(authorization), "a later answer counts");
     }
 
     /// Checks that a charge starts only for an amount that the caller agreed to after the complete statement, at most

@@ -190,6 +190,52 @@ fn a_result_that_came_while_nobody_had_the_call_is_told() {
 }
 
 #[test]
+fn a_field_that_was_entered_while_nobody_had_the_call_is_gone_on_from() {
+    let entered = [payment_status("PK1", &card_callback("false", "security-code,expiration-date"))];
+    let wrong = [("Capture", "payment-card-number"), ("ErrorType", "invalid-card-number")];
+    let wrong = [payment_status("PK1", &wrong)];
+    for (reports, told) in [
+        (&entered[..], "Payment update: the card number is in. Still needed: security code, expiry date"),
+        (&wrong, "Payment update: the card number was not taken. Next: say so kindly, and"),
+    ] {
+        let mut call = TestCall::start();
+        call.reach_card_number("PK1");
+        let call = call.resume_elsewhere_after(true, &PriorPayments::default(), reports);
+        assert!(call.pending_request.is_some() && call.history().contains(told), "{}", call.history());
+        assert!(!call.history().contains("The connection broke"), "the caller has noticed nothing");
+    }
+    let mut call = TestCall::start();
+    call.reach_card_number("PK1");
+    let call = call.resume_elsewhere(true, &PriorPayments::default());
+    assert!(call.pending_request.is_none(), "the field is still being entered");
+}
+
+#[test]
+fn a_result_that_the_last_server_had_not_told_yet_is_told() {
+    let mut call = TestCall::start();
+    call.reach_finish("PK1");
+    call.model_replies("", &["finish-capture"]);
+    // Twilio's response to the submission is late.
+    call.twilio_reports("PK1", &[("Result", "success"), ("PaymentToken", "tok")]);
+    let call = call.resume_elsewhere(false, &charged("PK1"));
+    assert!(call.history().contains("25.00 USD was paid") && call.pending_request.is_some(), "{}", call.history());
+}
+
+#[test]
+fn keys_are_dropped_while_nobody_knows_what_the_last_server_had_begun() {
+    let unread = PriorPayments { is_unread: true, ..PriorPayments::default() };
+    let mut call = TestCall::start_after(settings(), "{}", None, &unread);
+    call.caller_presses("737#");
+    call.caller_says("It is seven three seven");
+    call.model_replies("One moment.", &[]);
+    assert!(!call.history().contains("737") && !call.history().contains("seven three"), "{}", call.history());
+    call.feed(CallEvent::PaymentsKnown(Box::default()));
+    call.advance(4 * SECOND);
+    call.caller_presses("42#");
+    assert!(call.history().contains("42"), "nothing was begun: {}", call.history());
+}
+
+#[test]
 fn a_result_that_was_told_is_not_told_again() {
     let mut call = TestCall::start();
     call.reach_finish("PK1");

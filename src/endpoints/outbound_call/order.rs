@@ -3,10 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::call::{CONTEXT_PARAMETERS, MANIFEST_PARAMETERS};
+use crate::calling_rules::{CallConsent, ParseConsentError};
 use crate::json_members::{DuplicateMemberError, JsonMembers};
 use crate::payment::{self, PaymentTermsError, find_contradicted_parameter};
 use crate::phone_number::{PhoneNumber, is_emergency_number};
@@ -26,7 +28,11 @@ pub(super) struct OutboundOrder {
     pub(super) manifest_key: Option<String>,
     /// The string, number and boolean properties. Twilio returns them as custom parameters when the call connects.
     pub(super) parameters: Attributes,
-    /// All properties except the phone number.
+    /// `timeZone`: that of the person who is called, as a name of the IANA database.
+    pub(super) time_zone: Option<String>,
+    /// `consent`: on what the person is called.
+    pub(super) consent: Option<CallConsent>,
+    /// All properties except the phone number and the consent.
     pub(super) data: OutboundCallData,
 }
 
@@ -59,16 +65,19 @@ pub(super) enum ParseOrderError {
     CardNumberInParts,
     #[error("the name of a property looks like a card number: card data is not accepted here")]
     CardNumberAsName,
+    #[error(transparent)]
+    Consent(#[from] ParseConsentError),
     #[error("properties.{0}")]
     Terms(#[from] PaymentTermsError),
 }
 
 impl OutboundOrder {
     /// Parses the properties of an order; `payment` supplies the defaults of payment parameters. A missing
-    /// `callReference` is generated.
+    /// `callReference` is generated. A consent was given before `now`.
     pub(super) fn parse(
         properties: JsonMembers<Value>,
         payment: &payment::PaymentSettings,
+        now: Timestamp,
     ) -> Result<Self, ParseOrderError> {
         let properties = properties.into_map().map_err(|DuplicateMemberError(name)| ParseOrderError::Repeated(name))?;
         let mut properties: Map<String, Value> = properties.into_iter().collect();
@@ -95,13 +104,26 @@ impl OutboundOrder {
             return Err(ParseOrderError::CardNumberInParts);
         }
         let Value::Object(mut properties) = properties else { return Err(ParseOrderError::InvalidName) };
+        let time_zone = optional_text(&properties, "timeZone")?;
+        let consent = properties.remove("consent").filter(|consent| !consent.is_null());
+        let consent = consent.map(|consent| CallConsent::parse(&consent, now)).transpose()?;
 
         let call_reference = call_reference.unwrap_or_else(|| Uuid::new_v4().to_string());
         properties.insert(CALL_REFERENCE.to_owned(), Value::String(call_reference.clone()));
         let parameters = properties.iter().filter_map(|(name, value)| Some((name.clone(), to_parameter(value)?)));
         let parameters = parameters.collect();
         let data = Private::new(Arc::from(Value::Object(properties).to_string()));
-        Ok(Self { to, call_reference, explicit_order_reference, context_key, manifest_key, parameters, data })
+        Ok(Self {
+            to,
+            call_reference,
+            explicit_order_reference,
+            context_key,
+            manifest_key,
+            parameters,
+            time_zone,
+            consent,
+            data,
+        })
     }
 }
 
@@ -194,7 +216,8 @@ mod tests {
     }
 
     fn read_text(properties: &str) -> Result<OutboundOrder, ParseOrderError> {
-        OutboundOrder::parse(serde_json::from_str(properties).unwrap(), &payment::PaymentSettings::sample())
+        let now = "2026-11-28T12:00:00Z".parse().unwrap();
+        OutboundOrder::parse(serde_json::from_str(properties).unwrap(), &payment::PaymentSettings::sample(), now)
     }
 
     #[test]
@@ -213,6 +236,21 @@ mod tests {
         let data: Value = serde_json::from_str(order.data.reveal()).unwrap();
         assert_eq!(data["items"][0]["name"], "Tea & cake");
         assert!(data.get("phoneNumber").is_none());
+    }
+
+    #[test]
+    fn the_consent_is_not_for_the_agent() {
+        let consent = json!({"kind": "web-form", "at": "2026-11-01T09:30:00Z", "reference": "form-17"});
+        let order =
+            read(&json!({"phoneNumber": "+15550100001", "timeZone": "America/New_York", "consent": consent})).unwrap();
+        assert_eq!(order.time_zone.as_deref(), Some("America/New_York"));
+        assert_eq!(order.consent.unwrap().kind, "web-form");
+        assert!(!order.data.reveal().contains("form-17"), "{}", order.data.reveal());
+        let wrong = read(&json!({"phoneNumber": "+15550100001", "consent": true})).unwrap_err();
+        assert_eq!(wrong, ParseConsentError.into());
+        let card = json!({"kind": "x", "at": "2026-11-01T09:30:00Z", "reference": "4242 4242 4242 4242"});
+        let error = read(&json!({"phoneNumber": "+15550100001", "consent": card})).unwrap_err();
+        assert_eq!(error, ParseOrderError::CardNumber("consent".to_owned()));
     }
 
     #[test]

@@ -9,7 +9,9 @@ use sqlx::{AnyConnection, AnyPool, ConnectOptions as _};
 use tokio::time::{Instant, timeout};
 
 use crate::config::PostgresUrl;
+use crate::ids::CallSid;
 use crate::ledger::connection::{self, BUSY_TIMEOUT, timed_out};
+use crate::ledger::journal::place_of_state;
 use crate::ledger::tokens;
 use crate::sealing::{SealingKeys, unseal};
 
@@ -20,14 +22,15 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const WRITERS: usize = 6;
 const READERS: u32 = 4;
 
-/// The first has the number that SQLite's tables had reached: a number means the same on both engines. A migration only
+/// The first has the number that SQLite's tables had reached: up to 11 a number means the same on both engines. A migration only
 /// adds, since two versions may share the tables during a deploy. The second ends the time of the single server.
-pub(super) const MIGRATIONS: [super::MigrationText; 5] = [
+pub(super) const MIGRATIONS: [super::MigrationText; 6] = [
     (9, "ledger", include_str!("../migrations/postgres/0009_ledger.sql")),
     (10, "servers", include_str!("../migrations/postgres/0010_servers.sql")),
     (11, "journal", include_str!("../migrations/postgres/0011_journal.sql")),
     (12, "commits", include_str!("../migrations/postgres/0012_commits.sql")),
     (13, "receipts", include_str!("../migrations/postgres/0013_receipts.sql")),
+    (14, "do_not_call", include_str!("../migrations/postgres/0014_do_not_call.sql")),
 ];
 
 /// Makes servers that start at the same time migrate one after the other. It lasts as long as the transaction.
@@ -101,6 +104,8 @@ pub struct DatabaseProbe {
     pub may_create: bool,
     /// The number of payment tokens, of at most 1,000, that none of the keys opens.
     pub unopened_tokens: usize,
+    /// The number of live calls, of at most 1,000, whose state none of the keys opens.
+    pub unopened_calls: usize,
     /// Where the servers that share it are reached, at most 100 of them. One that has died may still be among them.
     pub servers: Vec<String>,
 }
@@ -128,18 +133,19 @@ impl DatabaseProbe {
         let (may_create, is_ledger): (i64, i64) = sqlx::query_as(query).fetch_one(&mut *connection).await?;
         let round_trip = asked.elapsed();
         let mut tokens: Vec<(String, String)> = Vec::new();
-        let mut servers = Vec::new();
+        let (mut servers, mut calls) = (Vec::new(), Vec::new());
         if is_ledger == 1 {
             let query = "SELECT id, token FROM payments WHERE token IS NOT NULL ORDER BY ended_at LIMIT 1000";
             tokens = sqlx::query_as(query).fetch_all(&mut *connection).await?;
             let query = "SELECT address FROM servers ORDER BY id LIMIT 100";
-            servers = match sqlx::query_scalar(query).fetch_all(connection).await {
-                // An older version has made the tables.
-                Err(sqlx::Error::Database(error)) if is_missing_table(&*error) => Vec::new(),
-                servers => servers?,
-            };
+            servers = of_newer_table(sqlx::query_scalar(query).fetch_all(&mut *connection).await)?;
+            let query = "SELECT call_sid, state FROM calls WHERE state IS NOT NULL LIMIT 1000";
+            let rows: Vec<(String, String)> = of_newer_table(sqlx::query_as(query).fetch_all(connection).await)?;
+            calls = rows.into_iter().map(|(call, state)| (CallSid::from_stored(call), state)).collect();
         }
         let is_unopened = |(id, token): &(String, String)| unseal(keys, tokens::place(id), token.clone()).is_err();
+        let is_unopened_call =
+            |(call, state): &(CallSid, String)| unseal(keys, place_of_state(call), state.clone()).is_err();
         Ok(Self {
             version,
             lacks,
@@ -147,8 +153,17 @@ impl DatabaseProbe {
             is_ledger: is_ledger == 1,
             may_create: may_create == 1,
             unopened_tokens: tokens.iter().filter(|token| is_unopened(token)).count(),
+            unopened_calls: calls.iter().filter(|call| is_unopened_call(call)).count(),
             servers,
         })
+    }
+}
+
+/// The rows of a table that is missing where an older version has made the tables.
+fn of_newer_table<T>(read: Result<Vec<T>, sqlx::Error>) -> Result<Vec<T>, sqlx::Error> {
+    match read {
+        Err(sqlx::Error::Database(error)) if is_missing_table(&*error) => Ok(Vec::new()),
+        rows => rows,
     }
 }
 

@@ -24,7 +24,7 @@ const READERS: u32 = 4;
 /// The page cache of each of them: 256 KiB. They read little, and the kernel has the file in memory anyway.
 const READER_CACHE: &str = "-256";
 
-pub(in crate::ledger) const MIGRATIONS: [super::MigrationText; 12] = [
+pub(in crate::ledger) const MIGRATIONS: [super::MigrationText; 13] = [
     (1, "payments", include_str!("../migrations/sqlite/0001_payments.sql")),
     (2, "guards", include_str!("../migrations/sqlite/0002_guards.sql")),
     (3, "orders", include_str!("../migrations/sqlite/0003_orders.sql")),
@@ -37,6 +37,7 @@ pub(in crate::ledger) const MIGRATIONS: [super::MigrationText; 12] = [
     (10, "servers", include_str!("../migrations/sqlite/0010_servers.sql")),
     (11, "journal", include_str!("../migrations/sqlite/0011_journal.sql")),
     (13, "receipts", include_str!("../migrations/sqlite/0013_receipts.sql")),
+    (14, "do_not_call", include_str!("../migrations/sqlite/0014_do_not_call.sql")),
 ];
 
 /// The identity of a file, independent of its name.

@@ -11,6 +11,7 @@ async fn all_that_is_known_of_a_payment_is_read_at_once() {
     let agreed = ConsentRecord {
         purpose: ConsentPurpose::Charge(Amount::parse("25", Currency::USD).unwrap().unwrap()),
         text: "That is 25 dollars.".to_owned(),
+        sha256: crate::payment::text_sha256("as spoken"),
         language: "en-US".to_owned(),
         text_version: "0a1b2c3d".to_owned(),
         answer: ConsentAnswer::Yes,

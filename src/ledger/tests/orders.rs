@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::payment::{
-    ConsentAnswer, ConsentPurpose, ConsentRecord, OrderRules, PriorPayment, SpokenStatement, VelocityLimits,
+    ConsentAnswer, ConsentPurpose, ConsentRecord, NoticeKind, OrderRules, PriorPayment, SpokenStatement, VelocityLimits,
 };
 use crate::redact::Private;
 
@@ -141,7 +141,7 @@ async fn same_amount_of_the_same_caller_needs_consent_to_pay_again() {
     );
     let agreed = |purpose, consent| {
         let (question, language, version) = ("Again?".to_owned(), "en-US".to_owned(), "00000000".to_owned());
-        Some(ConsentRecord { purpose, text: question, language, text_version: version, answer: consent })
+        Some(ConsentRecord { purpose, sha256: crate::payment::text_sha256(&question), text: question, language, text_version: version, answer: consent })
     };
     for (agreed, opens) in [
         (agreed(ConsentPurpose::Charge(amount), ConsentAnswer::Yes), false),
@@ -190,6 +190,7 @@ async fn charges_and_consent_of_a_call_survive_a_restart() {
     let yes = ConsentRecord {
         purpose: ConsentPurpose::Charge(amount),
         text: question,
+        sha256: crate::payment::text_sha256("as spoken"),
         language,
         text_version: version,
         answer: ConsentAnswer::Yes,
@@ -216,6 +217,7 @@ async fn a_disclosure_is_recorded_once_for_each_call() {
     let mut test = TestLedger::with_orders(false).await;
     let heard = SpokenStatement {
         text: "This is the assistant of \"Acme\".".to_owned(),
+        recorded_text: "This is the assistant of \"Acme\".".to_owned(),
         language: "en-US".to_owned(),
         text_version: "00000000".to_owned(),
     };
@@ -223,7 +225,7 @@ async fn a_disclosure_is_recorded_once_for_each_call() {
         test.set_call_and_order(call, ANN, None);
         assert!(!test.ledger.load_prior_payments(&test.call).await.unwrap().is_disclosed);
         for _ in 0..2 {
-            test.ledger.record_disclosure(&test.call, &heard).await.unwrap();
+            test.ledger.record_notice(&test.call, NoticeKind::Disclosure, &heard).await.unwrap();
         }
         let mut restarted = test.restart().await;
         restarted.set_call_and_order(call, ANN, None);

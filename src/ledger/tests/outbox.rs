@@ -21,7 +21,7 @@ async fn webhook_event_contains_all_fields() {
         "callSid": "CA1", "paymentSid": "PK1", "callReference": "order-7", "orderReference": null, "description": null,
         "method": "credit-card", "live": true, "amount": "25.00", "minor": 2500, "currency": "USD", "refundedMinor": 0,
         "last4": "4242", "confirmationCode": "ch_1", "paymentToken": null, "profileId": null, "error": null,
-        "refund": null});
+        "authorization": null, "refund": null});
     assert_eq!(body, expected);
 }
 
@@ -175,4 +175,43 @@ async fn a_sealed_token_is_delivered_by_whoever_has_its_key() {
         assert_eq!(due[0].body.as_ref().is_ok_and(|body| body.expose_secret().contains("tok_hush-hush")), opens);
         assert_eq!(due[0].body.is_ok(), opens, "it is not delivered without its token");
     }
+}
+
+#[tokio::test]
+async fn a_submission_and_its_outcome_name_what_the_caller_authorised() {
+    let mut test = TestLedger::new().await;
+    let id = test.create_session("25", "PK1").await;
+    let spoken = "Ann Lee authorizes a debit of 25 dollars.";
+    let authorization = crate::payment::ConsentRecord {
+        purpose: crate::payment::ConsentPurpose::BankDebit(Amount::parse("25", Currency::USD).unwrap().unwrap()),
+        text: spoken.replace("Ann Lee", "{name}"),
+        sha256: crate::payment::text_sha256(spoken),
+        language: "en-US".to_owned(),
+        text_version: "0a1b2c3d".to_owned(),
+        answer: crate::payment::ConsentAnswer::Yes,
+    };
+    let capture = update(id, "PK1", UpdateAction::Capture(Field::BankAccountNumber), 1);
+    test.update_session(&capture, &TwilioResponse::Accepted).await.unwrap();
+    let complete = update(id, "PK1", UpdateAction::Complete, 1);
+    let complete = UpdatePayment { authorization: Some(Box::new(authorization.clone())), ..complete };
+    for answer in [TwilioResponse::Unknown, TwilioResponse::Accepted] {
+        test.update_session(&complete, &answer).await.unwrap();
+    }
+    let kinds = test.event_kinds(id).await;
+    assert_eq!(kinds.iter().filter(|kind| *kind == "authorized").count(), 1, "it is repeated: {kinds:?}");
+    assert_eq!(test.read_consent(id).await, None, "it is no consent to the payment");
+    test.deliver_callback("PK1", &CHARGED).await;
+    let due = test.ledger.due_deliveries(Timestamp::now(), 9).await.unwrap();
+    let body: Value = serde_json::from_str(due[0].body.as_ref().unwrap().expose_secret()).unwrap();
+    let told = &body["authorization"];
+    assert_eq!((&told["purpose"], &told["sha256"]), (&"bank-debit".into(), &authorization.sha256.clone().into()));
+    assert_eq!((&told["textVersion"], &told["language"]), (&"0a1b2c3d".into(), &"en-US".into()));
+    assert!(told["id"].as_str().is_some_and(|id| id.parse::<uuid::Uuid>().is_ok()) && told["at"].is_string(), "{told}");
+    assert_ne!(test.is_in_files("Ann Lee"), Some(true), "the name of the payer is not recorded");
+
+    test.submit_payment("5", "PK2").await;
+    test.deliver_callback("PK2", &CHARGED).await;
+    let due = test.ledger.due_deliveries(Timestamp::now(), 9).await.unwrap();
+    let body: Value = serde_json::from_str(due[1].body.as_ref().unwrap().expose_secret()).unwrap();
+    assert_eq!(body["authorization"], Value::Null);
 }

@@ -32,7 +32,7 @@ impl TestLedger {
         writing.read_recorded_steps(&payment).await.unwrap()
     }
 
-    async fn read_consent(&self, id: PaymentId) -> Option<ConsentRecord> {
+    pub(super) async fn read_consent(&self, id: PaymentId) -> Option<ConsentRecord> {
         let mut writing = self.ledger.begin_write().await.unwrap();
         let payment = writing.find_payment(PaymentKey::Id(id)).await.unwrap().unwrap();
         writing.read_consent(&payment).await.unwrap()
@@ -98,6 +98,7 @@ async fn the_consent_to_a_payment_is_read_as_it_was_given() {
         let consent = ConsentRecord {
             purpose: purpose(amount),
             text: "That is \"12.30\". Do you agree?".to_owned(),
+            sha256: crate::payment::text_sha256("as spoken"),
             language: "en-US".to_owned(),
             text_version: "e3b0c442".to_owned(),
             answer: ConsentAnswer::Yes,

@@ -221,6 +221,7 @@ impl Restoration {
             self.remember(report);
         }
         self.capture.required = report.required.or(self.capture.required);
+        self.capture.last4 = report.last4.or(self.capture.last4);
         self.capture.apply_entry_end(field, report.date_updated, true, report.required);
         // A session that the entry was applied to does not capture the field any more.
         let is_capturing =
@@ -280,7 +281,7 @@ mod tests {
     /// A callback as an earlier version recorded it.
     fn report(digest: u8, is_dated: bool) -> EntryReport {
         let digest = hex::encode([digest; 32]).parse().unwrap();
-        EntryReport { digest, is_dated, date_updated: None, required: None }
+        EntryReport { digest, is_dated, date_updated: None, required: None, last4: None }
     }
 
     fn entered(field: Field, digest: u8) -> RecordedStep {

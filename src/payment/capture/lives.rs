@@ -452,8 +452,8 @@ impl Life {
         if !is_recorded(callback) || !self.deliveries.insert(delivery) {
             return;
         }
-        let PaymentCallback { digest, date_updated, required, .. } = *callback;
-        let report = EntryReport { digest, is_dated: date_updated.is_some(), date_updated, required };
+        let PaymentCallback { digest, date_updated, required, last4, .. } = *callback;
+        let report = EntryReport { digest, is_dated: date_updated.is_some(), date_updated, required, last4 };
         self.recorded_required = required.or(self.recorded_required);
         match &callback.kind {
             CallbackKind::EntryEnded { field, .. } => {

@@ -99,6 +99,9 @@ impl ScriptedAgent<'_> {
         if any(&["speak again"]) {
             return say_and_call("", "set-listen-mode", &json!({"enabled": false}));
         }
+        if any(&["call me again"]) {
+            return say_and_call("", "do-not-call", &json!({}));
+        }
         if any(&["robot"]) {
             return self.reply_and_continue("Yes, I am an automated assistant, not a person.");
         }
@@ -267,6 +270,7 @@ impl ScriptedAgent<'_> {
             "capture-postal-code" => say("Now the postal code, then hash."),
             "finish-capture" | "live-agent-handoff" => say("One moment, please."),
             "cancel-capture" => say("The payment is cancelled, and nothing was charged."),
+            "do-not-call" => say("I have noted it, and we will not call you again."),
             "end-call" => say("Goodbye!"),
             "change-context" => say("I can take your card over the keypad and store it safely. Shall I go ahead?"),
             // Reports what happened while only listening.

@@ -1,6 +1,7 @@
 //! Checks the transcript after the calls.
 
 mod ledger;
+mod recordings;
 mod servers;
 
 use std::collections::HashSet;
@@ -52,6 +53,7 @@ pub(crate) fn check_scenario(
             checks.push(transcript.check_lost_calls_left_alone());
         }
     }
+    checks.extend(transcript.check_announced());
     let tells = |expect: &&Expectation| {
         !own_words || !matches!(expect, Expectation::Says(_) | Expectation::NeverSays(_) | Expectation::ToolCalled(..))
     };
@@ -126,6 +128,7 @@ impl TranscriptChecks<'_> {
         })
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each expectation")]
     fn check_expectation(&self, expect: Expectation) -> ScenarioCheck {
         match expect {
             Expectation::Says(words) => {
@@ -204,6 +207,7 @@ impl TranscriptChecks<'_> {
             Expectation::CallerQueued(words) => self.check_caller_queued(words),
             Expectation::ListensOnly(tool) => self.check_listens_only(tool),
             Expectation::Moved => self.check_moved(),
+            Expectation::RecordingSteps(steps) => self.check_recording_steps(steps),
             Expectation::HandOff => ScenarioCheck::ensure("the call is handed off", self.has_hand_off(), || {
                 "no hand-off data came".to_owned()
             }),

@@ -20,6 +20,7 @@ mod outbound;
 mod outcomes;
 mod own_tools;
 mod receipts;
+mod recordings;
 mod several_servers;
 mod usage_limits;
 mod velocity_limits;
@@ -48,6 +49,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         entries::all(),
         velocity_limits::all(),
         usage_limits::all(),
+        recordings::all(),
         guided::all(),
         languages::all(),
         methods::all(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::PaymentsRequest;
+use super::{PauseFault, PaymentsRequest};
 
 /// The settings of all switches. The default is the most favourable reading of the documentation.
 #[derive(Debug, Clone)]
@@ -36,6 +36,8 @@ pub(crate) struct Quirks {
     pub ends_at_full_length: bool,
     /// The requests that fail at the HTTP level.
     pub http_fault: Option<HttpFault>,
+    /// How each request to pause a recording fails.
+    pub pause_fault: Option<PauseFault>,
     /// A handed-off call is not answered.
     pub hand_off_unanswered: bool,
     /// `AnsweredBy` of an outbound call.
@@ -67,6 +69,7 @@ impl Default for Quirks {
             submissions: Vec::new(),
             ends_at_full_length: false,
             http_fault: None,
+            pause_fault: None,
             hand_off_unanswered: false,
             answered_by: "human",
             ping_interval: None,

@@ -114,6 +114,10 @@ pub(crate) enum TwilioOperation {
     CreatePayment,
     /// To capture a field, or to complete or cancel a payment session.
     UpdatePayment,
+    /// To record a call.
+    CreateRecording,
+    /// To pause, resume or stop a recording.
+    UpdateRecording,
     /// To send a text message.
     SendMessage,
     /// To place a call.
@@ -313,13 +317,23 @@ impl ToolResult {
 }
 
 impl TwilioOperation {
-    pub(super) const ALL: [Self; 6] =
-        [Self::CreatePayment, Self::UpdatePayment, Self::SendMessage, Self::PlaceCall, Self::ReadSync, Self::WriteSync];
+    pub(super) const ALL: [Self; 8] = [
+        Self::CreatePayment,
+        Self::UpdatePayment,
+        Self::CreateRecording,
+        Self::UpdateRecording,
+        Self::SendMessage,
+        Self::PlaceCall,
+        Self::ReadSync,
+        Self::WriteSync,
+    ];
 
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::CreatePayment => "create_payment",
             Self::UpdatePayment => "update_payment",
+            Self::CreateRecording => "create_recording",
+            Self::UpdateRecording => "update_recording",
             Self::SendMessage => "send_message",
             Self::PlaceCall => "place_call",
             Self::ReadSync => "read_sync",

@@ -38,15 +38,7 @@ fn create_by(charge: &str, parameters: &[(&str, &str)], options: PaymentOptions)
 }
 
 fn update(change: UpdateAction) -> UpdatePayment {
-    UpdatePayment {
-        id: id(),
-        payment_sid: "PK1".parse().unwrap(),
-        idempotency_key: id().update_key(change, 1),
-        action: change,
-        abandon_reason: None,
-        needs_claim: false,
-        receipt_language: None,
-    }
+    UpdatePayment::new(id(), "PK1".parse().unwrap(), id().update_key(change, 1), change)
 }
 
 fn key_and_callback(step: &str) -> String {

@@ -37,7 +37,10 @@ fn english() -> PaymentTexts {
             that is correct, that's right, that is right, ok, okay, all right, alright, fine, that's fine, that \
             is fine, go ahead, go ahead with it, go ahead with that, go ahead with the payment, go on, please \
             do, do it, do so, I do, I agree, agree, agreed, I confirm, confirm, confirmed, proceed, continue, \
-            sounds good, you may, by all means, affirmative".to_owned(),
+            sounds good, you may, by all means, affirmative, authorize, authorize it, authorize this, authorize \
+            that, I authorize, I authorize it, I authorize this, I authorize that, authorized, authorise, \
+            authorise it, authorise this, authorise that, I authorise, I authorise it, I authorise this, I \
+            authorise that, authorised".to_owned(),
         refusal: "no, nope, nah, never, no way, not now, not yet, not today, not really, cancel, stop, quit, abort, \
             halt, decline, I decline, refuse, I refuse, forget it, forget about it, never mind, changed my mind, \
             I changed my mind, I have changed my mind, I've changed my mind, rather not, I'd rather not, I would \
@@ -80,7 +83,7 @@ fn spanish() -> PaymentTexts {
         cancelled: "El pago está cancelado. No se cobró nada.".to_owned(),
         assent: "sí, que sí, claro, claro que sí, por supuesto, desde luego, vale, de acuerdo, estoy de acuerdo, \
             adelante, siga, proceda, hágalo, dale, correcto, exacto, así es, está bien, perfecto, acepto, \
-            confirmo, confirmado, cómo no, okey, ok, afirmativo"
+            confirmo, confirmado, cómo no, okey, ok, afirmativo, autorizo, lo autorizo, autorizado"
             .to_owned(),
         refusal: "no, que no, claro que no, por supuesto que no, desde luego que no, de ninguna manera, en absoluto, \
             no estoy de acuerdo, mejor no, ahora no, todavía no, nunca, jamás, cancele, cancela, cancelar, \
@@ -118,7 +121,8 @@ fn german() -> PaymentTexts {
         assent: "ja, jawohl, jap, klar, na klar, sicher, natürlich, selbstverständlich, gern, gerne, genau, stimmt, \
             das stimmt, richtig, das ist richtig, einverstanden, ich bin einverstanden, in Ordnung, ist in \
             Ordnung, das ist in Ordnung, okay, ok, passt, das passt, alles klar, machen Sie das, mach das, \
-            machen Sie weiter, fahren Sie fort, ich bestätige, bestätigt, ich stimme zu".to_owned(),
+            machen Sie weiter, fahren Sie fort, ich bestätige, bestätigt, ich stimme zu, ich ermächtige Sie, ich \
+            erlaube es, ich erlaube das".to_owned(),
         refusal: "nein, nee, nö, auf keinen Fall, keinesfalls, niemals, nie, jetzt nicht, nicht jetzt, noch nicht, gar \
             nicht, stopp, stop, halt, abbrechen, abbruch, brechen Sie ab, brechen Sie das ab, brechen Sie die \
             Zahlung ab, brich ab, stornieren, storno, aufhören, hören Sie auf, hör auf, lassen Sie das, lass \
@@ -154,7 +158,7 @@ fn french() -> PaymentTexts {
         assent: "oui, ouais, bien sûr, bien sûr que oui, d'accord, d accord, c'est d'accord, je suis d'accord, \
             entendu, absolument, certainement, tout à fait, exact, exactement, c'est exact, c'est bon, c'est \
             bien ça, allez-y, vas-y, parfait, volontiers, je confirme, j'accepte, ça marche, continuez, \
-            poursuivez, faites-le, ok".to_owned(),
+            poursuivez, faites-le, ok, j'autorise, je l'autorise".to_owned(),
         refusal: "non, nan, jamais, bien sûr que non, pas du tout, pas question, hors de question, en aucun cas, pas \
             maintenant, pas encore, annulez, annulez tout, annuler, annule, arrêtez, arrêtez tout, arrêter, \
             arrête, stop, stoppez, je refuse, laissez tomber, j'ai changé d'avis".to_owned(),

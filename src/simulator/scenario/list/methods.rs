@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{ASKS_TO_PAY, ASKS_TO_STORE, CODE, DATE, ENDS_CALL, GETS_A_PERSON, STORED, VISA, scenario, stores_a_card};
+use super::{
+    ASKS_TO_PAY, ASKS_TO_STORE, CODE, DATE, ENDS_CALL, ENTERS_CARD, GETS_A_PERSON, SAYS_GOODBYE, STORED, VISA,
+    scenario, stores_a_card,
+};
 use crate::payment::{CardType, PaymentMethodName, PaymentOptions, ProcessorParameters, parse_matching_input};
 use crate::simulator::caller::CallerStep::{self, Enters, Hears, Presses, Says, WaitsForEntryTimeout};
 use crate::simulator::relay::CallDirection;
@@ -25,6 +28,9 @@ const ENTERS_ACCOUNT: &[CallerStep] = &[Enters(BankRoutingNumber, ROUTING), Ente
 pub(super) fn all() -> Vec<Scenario> {
     vec![
         bank_account(),
+        bank_debit_refused(),
+        stored_card_agreed(),
+        stored_card_refused(),
         bank_account_wrong(),
         bank_account_declined(),
         bank_account_unnamed(),
@@ -35,10 +41,11 @@ pub(super) fn all() -> Vec<Scenario> {
 
 fn bank_account() -> Scenario {
     let call = scenario("bank-account", "A customer is called and pays a bill from a savings account.")
-        .with_script(&[ASKS_TO_PAY, ENTERS_ACCOUNT, ENDS_CALL])
+        .with_script(&[ASKS_TO_PAY, ENTERS_ACCOUNT, AUTHORIZES_DEBIT, ENDS_CALL])
         .with_expectations(&[
             Expectation::PaymentMethod("ach-debit, consumer-savings, Invoice 1042 order-9"),
             Expectation::DeveloperMessage("taken from a bank account"),
+            Expectation::DeveloperMessage("the caller said yes to the debit"),
             Expectation::PaymentsCreated(&[Some("25.00")]),
             Expectation::Results(&["success"]),
             Expectation::RequestDone(PaymentsRequest::Complete, 1),
@@ -48,9 +55,60 @@ fn bank_account() -> Scenario {
     Scenario { direction: CallDirection::Outbound(from_a_savings_account), ..call }
 }
 
+/// What the server reads before an account is debited.
+const READS_AUTHORIZATION: CallerStep = Hears("authorize us to make one electronic debit of 25 dollars");
+const AUTHORIZES_DEBIT: &[CallerStep] = &[READS_AUTHORIZATION, Says("Yes, I authorize that.")];
+
+fn bank_debit_refused() -> Scenario {
+    let about = "The caller enters an account, and does not authorise its debit: nothing is submitted.";
+    let refuses = [READS_AUTHORIZATION, Says("No."), Hears("nothing was charged")];
+    scenario("bank-debit-refused", about)
+        .with_server(ServerOverrides { payments: Some(by_account), ..ServerOverrides::default() })
+        .with_script(&[ASKS_TO_PAY, ENTERS_ACCOUNT, &refuses, SAYS_GOODBYE])
+        .with_expectations(&[
+            Expectation::PaymentsCreated(&[Some("25.00")]),
+            Expectation::DeveloperMessage("the caller said no to the debit"),
+            Expectation::RequestDone(PaymentsRequest::Complete, 0),
+            Expectation::Results(&["transaction-cancelled"]),
+            Expectation::BusinessNotified(&["cancelled"]),
+            Expectation::NeverSays("All set"),
+        ])
+}
+
+/// What the server reads before a card is stored.
+const READS_AGREEMENT: CallerStep = Hears("You allow us to keep your card ending in 4 2 4 2");
+
+/// A server that stores cards for later charges.
+fn storing_for_later() -> ServerOverrides {
+    ServerOverrides { vars: &[("TOKEN_TYPE", "reusable")], ..ServerOverrides::default() }
+}
+
+fn stored_card_agreed() -> Scenario {
+    let about = "A card is stored for later charges, once the caller has agreed to what the server reads.";
+    scenario("stored-card-agreed", about)
+        .with_server(storing_for_later())
+        .with_script(&[ASKS_TO_STORE, ENTERS_CARD, &[READS_AGREEMENT, Says("Yes.")], ENDS_CALL])
+        .with_expectations(STORED)
+        .with_expectations(&[Expectation::DeveloperMessage("the caller said yes to storing it")])
+}
+
+fn stored_card_refused() -> Scenario {
+    let about = "The caller does not agree that the card is stored: nothing is.";
+    let refuses = [READS_AGREEMENT, Says("No, thank you."), Hears("nothing was charged")];
+    scenario("stored-card-refused", about)
+        .with_server(storing_for_later())
+        .with_script(&[ASKS_TO_STORE, ENTERS_CARD, &refuses, SAYS_GOODBYE])
+        .with_expectations(&[
+            Expectation::PaymentsCreated(&[None]),
+            Expectation::RequestDone(PaymentsRequest::Complete, 0),
+            Expectation::Results(&["transaction-cancelled"]),
+            Expectation::NeverSays("All set"),
+        ])
+}
+
 fn from_a_savings_account() -> Value {
     json!({
-        "callReference": "order-9", "description": "Invoice 1042",
+        "callReference": "order-9", "description": "Invoice 1042", "relationship": true,
         "paymentMethod": "ach-debit", "bankAccountType": "consumer-savings", "avsName": "Ann Lee",
     })
 }

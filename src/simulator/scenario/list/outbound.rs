@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{ASKS_TO_PAY, ENDS_CALL, ENTERS_CARD, scenario};
-use crate::simulator::caller::CallerStep::{Hears, WaitsForCallEnd};
+use super::{ASKS_TO_PAY, ENDS_CALL, ENTERS_CARD, SAYS_GOODBYE, scenario};
+use crate::simulator::caller::CallerStep::{Hears, OperatorOrdersCall, Says, WaitsForCallEnd};
 use crate::simulator::relay::CallDirection;
 use crate::simulator::scenario::{Expectation, Scenario};
+use crate::simulator::server_under_test::ServerOverrides;
 use crate::simulator::twilio::{PaymentsRequest, Quirks};
 
 /// The scenarios, in the order in which they are listed.
@@ -20,7 +21,37 @@ pub(super) fn all() -> Vec<Scenario> {
         pays("outbound-large", "The order is large: Twilio requests its TwiML by URL, once.", long_bill)
             .with_expectations(&[Expectation::CallPlaced { inline: false }]),
         answering_machine(),
+        do_not_call(),
     ]
+}
+
+fn do_not_call() -> Scenario {
+    let asks = [
+        // The first sentence says who calls.
+        Hears("This is the automated AI assistant of Acme. Do you have a moment?"),
+        OperatorOrdersCall("order-without-consent", 422),
+        Says("Please do not call me again."),
+        Hears("will not call you again"),
+        OperatorOrdersCall("order-8", 409),
+    ];
+    let call = scenario(
+        "do-not-call",
+        "A person who is called asks not to be called again: the number is on the list, and the next order is refused.",
+    )
+    .with_script(&[&asks, SAYS_GOODBYE])
+    .with_server(ServerOverrides {
+        config: r#"{"Compliance": {"outbound": {"requireConsent": true}}, "ConversationRelay": {"Configuration": {
+            "welcomeGreeting": "Welcome to our line.", "events": "speaker-events tokens-played"}}}"#,
+        vars: &[("BUSINESS_NAME", "Acme")],
+        ..ServerOverrides::default()
+    })
+    .with_expectations(&[
+        Expectation::CallPlaced { inline: false },
+        Expectation::ToolCalled("do-not-call", 1),
+        Expectation::NeverSays("Welcome to our line."),
+        Expectation::SessionEnds("ended"),
+    ]);
+    Scenario { direction: CallDirection::Outbound(consented), ..call }
 }
 
 fn answering_machine() -> Scenario {
@@ -55,6 +86,11 @@ fn pays(name: &'static str, about: &'static str, properties: fn() -> Value) -> S
 
 fn bill() -> Value {
     json!({"callReference": "order-7", "customer": "Ann & Bob", "items": [{"about": "invoice 1042"}]})
+}
+
+fn consented() -> Value {
+    let consent = json!({"kind": "web-form", "at": "2024-05-01T09:30:00Z", "reference": "form-17"});
+    json!({"callReference": "order-7", "about": "invoice 1042", "consent": consent})
 }
 
 /// Properties whose TwiML exceeds the limit of `Twiml`.

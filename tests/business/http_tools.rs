@@ -226,6 +226,6 @@ async fn a_server_whose_tools_need_a_secret_does_not_start_without_one() {
     let (config, _) = Config::from_vars(&vars).unwrap();
     let assets = Assets::open(&config.assets_dir, &config.twilio).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let error = serve(config, assets, listener, Shutdown::default()).await.unwrap_err().to_string();
+    let error = Box::pin(serve(config, assets, listener, Shutdown::default())).await.unwrap_err().to_string();
     assert!(error.contains("PAYMENT_WEBHOOK_SECRET") && error.contains("PaymentToolManifest"), "{error}");
 }

@@ -34,7 +34,7 @@ pub struct PriorPayments {
     pub possibly_charged: Vec<PriorPayment>,
     /// The sessions of the payments of this call, whose results may still come.
     pub sessions: Vec<PriorSession>,
-    /// The call was connected before, and the ledger could not be read: nobody knows whether a card is being entered.
+    /// The call may have been connected before, and the ledger could not be read: nobody knows whether a card is being entered.
     pub is_unread: bool,
 }
 

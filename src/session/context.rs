@@ -109,8 +109,8 @@ impl SessionContext {
     }
 
     /// Counts a call whose session begins, unless as many calls are live as the limits allow. A call that was admitted
-    /// by its voice webhook or its order, or whose session failed, is never refused.
-    pub(super) fn admit_session(&self, setup: &Setup, now: Instant) -> Result<(), AdmissionError> {
+    /// by its voice webhook or its order, or whose session failed, is never refused. Returns whether it was admitted before.
+    pub(super) fn admit_session(&self, setup: &Setup, now: Instant) -> Result<bool, AdmissionError> {
         let limits = &self.assets.library().server.usage_limits;
         let party = if setup.is_outbound() { &setup.to } else { &setup.from };
         let caller = CallerKey::parse(party.reveal());

@@ -168,11 +168,14 @@ async fn begin_session(
     (started_at, started_on): (Instant, Timestamp),
     was_connected: bool,
 ) -> Option<BegunSession> {
-    if let Err(error) = context.admit_session(&setup, started_at) {
-        context.usage.monitor.report(error.limit());
-        let _ = socket.send(SocketOutput::Close(1013, "too many calls")).await;
-        return None;
-    }
+    let began_here = match context.admit_session(&setup, started_at) {
+        Ok(was_admitted) => was_admitted && !was_connected,
+        Err(error) => {
+            context.usage.monitor.report(error.limit());
+            let _ = socket.send(SocketOutput::Close(1013, "too many calls")).await;
+            return None;
+        }
+    };
     let (registration, mailbox) = context.calls.register(&setup.call_sid, &context.hard_stop);
     registration.describe(&setup, started_on);
     let (live_calls, outbound) = (context.calls.count(), setup.is_outbound());
@@ -198,9 +201,9 @@ async fn begin_session(
     let reported_to =
         left.as_ref().and_then(|left| left.payment.as_ref()).map(|left| (left.payment.id, left.reported_to));
     let tool_context = context.tool_context(&setup, &library, Some(claim.clone()), reported_to);
-    // A ledger that could not be asked for the claim is not waited for again.
+    // A ledger that could not be asked for the claim is not waited for again. Another server may have had the call.
     let known = match claim.state() {
-        ClaimState::Unclaimed if was_connected => {
+        ClaimState::Unclaimed if !began_here => {
             payment::PriorPayments { is_unread: true, ..payment::PriorPayments::default() }
         }
         ClaimState::Unclaimed | ClaimState::Held(_) | ClaimState::Lost => load_known_payments(&tool_context).await,

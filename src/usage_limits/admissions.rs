@@ -131,7 +131,8 @@ impl Admissions {
     }
 
     /// Counts a call whose socket is open, until it is released. One that is counted already is always admitted, and so
-    /// is a call that continues after its session failed.
+    /// is a call that continues after its session failed. Returns whether it was counted before: it rang here, or was placed from
+    /// here.
     pub(crate) fn connect(
         &self,
         call: &CallSid,
@@ -139,15 +140,17 @@ impl Admissions {
         limits: &UsageLimits,
         continues: bool,
         now: Instant,
-    ) -> Result<(), AdmissionError> {
+    ) -> Result<bool, AdmissionError> {
         let mut calls = self.lock();
         if !continues && !calls.contains_key(call) {
             check(&mut calls, caller.as_ref(), limits, now, has_sid)?;
         }
+        let known = calls.remove(call);
+        let was_counted = known.is_some();
         // The voice webhook may name the caller as the `setup` frame does not: without the card number that it resembles.
-        let known = calls.remove(call).and_then(|known| known.caller);
-        calls.insert(call.clone(), AdmittedCall { caller: known.or(caller), expires: None, is_reserved: false });
-        Ok(())
+        let caller = known.and_then(|known| known.caller).or(caller);
+        calls.insert(call.clone(), AdmittedCall { caller, expires: None, is_reserved: false });
+        Ok(was_counted)
     }
 
     /// Counts a call that is about to be placed, and whose SID is not known yet. It is counted for `wait`, or until it is
@@ -231,7 +234,7 @@ mod tests {
         assert_eq!((admit(1, now), admit(2, now)), (Ok(()), Ok(())));
         assert_eq!(admit(3, now), Err(AdmissionError::TooManyCalls));
         assert_eq!(admit(1, now), Ok(()), "a repeated webhook");
-        assert_eq!(admissions.connect(&sid(1), None, &limits, false, now), Ok(()));
+        assert_eq!(admissions.connect(&sid(1), None, &limits, false, now), Ok(true));
         assert_eq!(admissions.connect(&sid(3), None, &limits, false, now), Err(AdmissionError::TooManyCalls));
         // The second never connects.
         assert_eq!(admit(3, now + WAIT), Ok(()));
@@ -239,7 +242,7 @@ mod tests {
         admissions.release(&sid(1));
         assert_eq!(admit(4, now + WAIT), Ok(()));
         // A call whose session failed continues whatever the limit says.
-        assert_eq!(admissions.connect(&sid(1), None, &limits, true, now + WAIT), Ok(()));
+        assert_eq!(admissions.connect(&sid(1), None, &limits, true, now + WAIT), Ok(false));
     }
 
     #[test]
@@ -295,7 +298,7 @@ mod tests {
         let (first, second) = (reserve().unwrap(), reserve().unwrap());
         assert_eq!(reserve(), Err(AdmissionError::TooManyCallsOfCaller));
         // It is answered before Twilio's response to the request is read.
-        assert_eq!(admissions.connect(&sid(1), called(), &limits, false, now), Ok(()));
+        assert_eq!(admissions.connect(&sid(1), called(), &limits, false, now), Ok(false));
         admissions.record_placed(&first, &sid(1));
         assert_eq!(reserve(), Err(AdmissionError::TooManyCallsOfCaller), "both count once");
         admissions.release(&second);

@@ -71,14 +71,14 @@ impl Call {
             return self.ask_question(question);
         }
         let is_answered = self.history.ends_with_answer() && !is_news;
-        let step = self.step_since(&state).filter(|_| is_answered);
-        let is_quiet = state.is_handed_over && is_answered;
-        match step {
-            Some(step) => self.note_payment_step(step),
-            None if is_quiet => return,
-            None => {}
+        if let Some(step) = self.step_since(&state).filter(|_| is_answered) {
+            self.note_payment_step(step);
         }
-        if is_quiet {
+        if state.is_handed_over {
+            // All of it was written, and nobody has noticed anything.
+            if !is_answered {
+                self.turn.require_response();
+            }
             return;
         }
         self.note(prompts::CALL_TAKEN_UP);

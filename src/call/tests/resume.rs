@@ -98,7 +98,8 @@ fn a_caller_who_was_not_answered_is_answered_after_a_hand_over() {
     call.caller_says("I want to pay");
     assert!(!call.inner.is_quiet());
     let call = call.resume_elsewhere(true, &PriorPayments::default());
-    assert!(call.history().contains("caller: I want to pay"));
+    assert!(call.history().contains("caller: I want to pay") && call.pending_request.is_some());
+    assert!(!call.history().contains(TAKEN_UP), "nothing is lost: {}", call.history());
 }
 
 #[test]

@@ -65,12 +65,15 @@ async fn calls_hold_with_the_ledger_in_postgresql() {
 }
 
 const SOCKETS_ARE_COUNTED: &str = "the server that rings opens WebSockets to the model, too";
+const ON_TIME: &str = "a step of its script has to come within a time that a request by way of another server may take";
 const HANDS_OVER: &str = "a server that is stopped at once hands its calls over, where it can";
 
 /// The calls that cannot be played on two servers, with the reason.
-const ON_ONE_SERVER: [(&str, &str); 10] = [
+const ON_ONE_SERVER: [(&str, &str); 12] = [
     ("outlives-its-server", HANDS_OVER),
     ("outlives-its-server-due", HANDS_OVER),
+    ("courtesy", ON_TIME),
+    ("recording-hand-off", ON_TIME),
     ("drain", "the other server takes new calls"),
     ("drain-in-payment", "the other server takes new calls"),
     ("socket-charge", SOCKETS_ARE_COUNTED),

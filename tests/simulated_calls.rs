@@ -60,22 +60,17 @@ async fn calls_hold_with_the_ledger_in_postgresql() {
     let servers = servers_on(server).await;
     let all: Vec<&str> = simulator::list_scenarios().into_iter().map(|(name, _)| name).collect();
     let names = if std::env::var_os("CRELAY_LONG").is_some() { &all[..] } else { &WITH_POSTGRESQL };
-    // Whether a recording has begun when a payment does depends on the time of a single write.
-    let names = names.iter().filter(|name| !name.starts_with("recording"));
-    let calls = names.map(|name| simulator::run_scenario(name, &servers));
+    let calls = names.iter().map(|name| simulator::run_scenario(name, &servers));
     assert_all_hold(stream::iter(calls).buffer_unordered(AT_ONCE)).await;
 }
 
 const SOCKETS_ARE_COUNTED: &str = "the server that rings opens WebSockets to the model, too";
-const ON_TIME: &str = "a step of its script has to come within a time that a request by way of another server may take";
 const HANDS_OVER: &str = "a server that is stopped at once hands its calls over, where it can";
 
 /// The calls that cannot be played on two servers, with the reason.
-const ON_ONE_SERVER: [(&str, &str); 12] = [
+const ON_ONE_SERVER: [(&str, &str); 10] = [
     ("outlives-its-server", HANDS_OVER),
     ("outlives-its-server-due", HANDS_OVER),
-    ("courtesy", ON_TIME),
-    ("recording-hand-off", ON_TIME),
     ("drain", "the other server takes new calls"),
     ("drain-in-payment", "the other server takes new calls"),
     ("socket-charge", SOCKETS_ARE_COUNTED),
@@ -95,7 +90,6 @@ async fn calls_hold_though_every_request_lands_on_another_server() {
     let all: Vec<&str> = simulator::list_scenarios().into_iter().map(|(name, _)| name).collect();
     let names = if std::env::var_os("CRELAY_LONG").is_some() { &all[..] } else { &WITH_POSTGRESQL };
     let names = names.iter().filter(|name| ON_ONE_SERVER.iter().all(|(left_out, _)| left_out != *name));
-    let names = names.filter(|name| !name.starts_with("recording"));
     let calls = names.map(|name| simulator::run_scenario(name, &servers));
     assert_all_hold(stream::iter(calls).buffer_unordered(AT_ONCE)).await;
 }

@@ -61,6 +61,8 @@ struct Utterance {
     begins_cycle: bool,
     /// The number of characters played, without whitespace.
     played_characters: usize,
+    /// Twilio has reported that the agent is silent, and nothing of this as played.
+    outlasted_silence: bool,
     /// Text that was not reported as played when an input arrived. It moves back into the history as it is reported.
     unplayed: String,
 }
@@ -77,6 +79,7 @@ impl AgentSpeech {
                 position,
                 begins_cycle,
                 played_characters: 0,
+                outlasted_silence: false,
                 unplayed: String::new(),
             });
         }
@@ -153,9 +156,19 @@ impl AgentSpeech {
             self.sent_since_quiet = false;
             self.expected_end = Some(now);
             if complete {
-                self.utterances.clear();
+                self.drop_spoken();
             }
         }
+    }
+
+    /// Forgets what was being spoken, since Twilio says that the agent is silent. What it reports nothing of may be about to begin: it
+    /// was sent before Twilio was silent, and arrived after that. It is kept until the next time.
+    fn drop_spoken(&mut self) {
+        let reports_played = self.reports_played;
+        self.utterances.retain_mut(|utterance| {
+            let is_unheard = reports_played && utterance.played_characters == 0;
+            is_unheard && !std::mem::replace(&mut utterance.outlasted_silence, true)
+        });
     }
 
     /// Whether enough time has passed for the caller to hear the first half of `words`, which were sent at `sent`, when

@@ -333,6 +333,23 @@ fn a_recording_that_becomes_known_later_is_paused_too() {
     assert_eq!((asked(&call), requests(&call)), (vec![Pause], vec![]), "although this server does not record");
 }
 
+#[test]
+fn an_announcement_that_begins_after_the_greeting_has_ended_is_heard_once_it_was_played() {
+    let mut call = TestCall::start_with(recording(true));
+    for (name, value) in [
+        ("agentSpeaking", "on"),
+        ("tokensPlayed", GREETING),
+        ("agentSpeaking", "off"),
+        ("agentSpeaking", "on"),
+        ("tokensPlayed", "This call is recorded by"),
+    ] {
+        call.receive_frame(&format!(r#"{{"type":"info","name":"{name}","value":"{value}"}}"#));
+        assert_eq!(asked(&call), [], "{value}");
+    }
+    call.receive_frame(r#"{"type":"info","name":"tokensPlayed","value":" Acme."}"#);
+    assert_eq!(asked(&call), [Start]);
+}
+
 /// What happens to a call that is recorded.
 #[derive(Debug, Clone)]
 enum Step {

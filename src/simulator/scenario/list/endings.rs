@@ -16,7 +16,7 @@ pub(super) fn all() -> Vec<Scenario> {
     let takes_leave = [
         Hears(""),
         Says("That's all, goodbye."),
-        SpeaksOver { after: "Thank you for calling", says: "Okay, thank you!" },
+        SpeaksOver { after: "Thank you for calling. Good", says: "Okay, thank you!" },
         WaitsForCallEnd,
     ];
     vec![
